@@ -15,7 +15,7 @@ from budget_middleware.apis.base import Ask, Refusal
 from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage, size_modes
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import MAX_TOKENS, largest, list_of, mapping_of, text_in, token_count
+from budget_middleware.apis.reading import MAX_TOKENS, largest, last_segment, list_of, mapping_of, text_in, token_count
 from budget_middleware.core.job_kinds import JobKind
 from budget_middleware.core.usage import Usage
 
@@ -45,12 +45,12 @@ class _BedrockJob(JobApi):
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
         """The model that it names, without its ARN."""
         fields = mapping_of(body)
-        model = _last_segment(text_in(fields, "modelId") or "")
+        model = last_segment(text_in(fields, "modelId") or "")
         return super().read_request({**fields, "model": model}, path=path, n_bytes=n_bytes, query=query)
 
     def id_in(self, document: Mapping[str, object]) -> str:
         """The last segment of its ARN, which may be longer than a name."""
-        return _last_segment(text_in(document, self.arn_field) or "")[:_MOST_ID]
+        return last_segment(text_in(document, self.arn_field) or "")[:_MOST_ID]
 
     def state(self, document: object) -> JobState | None:
         """The state of a job, and what it shows that was used."""
@@ -111,7 +111,3 @@ def _lengths_in(holder: Mapping[str, object]) -> Iterator[int]:
         seconds = largest({name: found[1] if found else value}, name)
         if seconds is not None:
             yield min(seconds, MAX_TOKENS) * 1_000
-
-
-def _last_segment(arn: str) -> str:
-    return arn.rstrip("/").rpartition("/")[2]

@@ -18,6 +18,7 @@ from typing import Final
 from budget_middleware.apis.base import Ask
 from budget_middleware.apis.gemini import Gemini
 from budget_middleware.apis.gemini_usage import read_gemini_usage
+from budget_middleware.apis.google_fields import both, in_camel_case
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import bytes_of_base64, list_of, mapping_of, parse_body, text_in, token_count
 from budget_middleware.apis.seen import Seen
@@ -88,7 +89,7 @@ class GeminiLive(Gemini):
 def field_of(message: Mapping[str, object], name: str) -> object:
     """A field, in either of the two ways in which Google takes and writes it."""
     value = message.get(name)
-    return value if value is not None else message.get(_in_snake_case(name))
+    return value if value is not None else message.get(both(name)[1])
 
 
 def heard_tokens(blob: object) -> int:
@@ -117,7 +118,7 @@ def _tokens_of_sound(blob: object, *, hz: int, tokens_per_s: int) -> int:
 
 def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
     """Read the usage of one generation into an empty `seen`."""
-    in_camel = {_in_camel_case(name): value for name, value in usage.items()}
+    in_camel = {in_camel_case(name): value for name, value in usage.items()}
     as_on_http = {_AS_ON_HTTP.get(name, name): value for name, value in in_camel.items()}
     prompt, tools, response, thoughts, total = (
         token_count(as_on_http.get(f"{part}TokenCount")) or 0
@@ -145,11 +146,3 @@ def _take_usage(usage: Mapping[str, object], seen: Seen) -> None:
         before = sum_of(before, last, sign=-1)
     seen.input_usage = reported
     seen.take_usage(sum_of(before, reported), contradiction=own.contradiction or seen.contradiction)
-
-
-def _in_snake_case(name: str) -> str:
-    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
-
-
-def _in_camel_case(name: str) -> str:
-    return re.sub("_([a-z])", lambda found: found[1].upper(), name)

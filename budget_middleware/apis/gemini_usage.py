@@ -1,9 +1,9 @@
 """The usage that Gemini's answers report, and each chunk of a stream for all up to there."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
+from budget_middleware.apis.google_fields import in_camel_case
 from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, shape_of, token_count
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.usage_rules import latest, reconcile
@@ -17,7 +17,7 @@ TRAFFIC_TIERS: Final = {"ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priorit
 
 def read_gemini_usage(answer: Mapping[str, object], seen: Seen) -> None:
     """Take over the usage of an answer, in the spelling of the API or of Google's SDKs."""
-    usage = mapping_of(answer.get("usageMetadata") or _in_camel_case(answer.get("usage_metadata")))
+    usage = mapping_of(answer.get("usageMetadata") or _usage_in_camel_case(answer.get("usage_metadata")))
     tier = tier_name(name_in(usage, "serviceTier")) or TRAFFIC_TIERS.get(str(usage.get("trafficType")))
     seen.service_tier = tier or seen.service_tier
     prompt_tokens, output_tokens, thoughts, total = (
@@ -94,16 +94,13 @@ def _tokens_of(details: object, *modalities: str) -> int:
     return sum(token_count(entry.get("tokenCount")) or 0 for entry in entries if entry.get("modality") in modalities)
 
 
-def _in_camel_case(usage: object) -> Mapping[str, object]:
+def _usage_in_camel_case(usage: object) -> Mapping[str, object]:
     """A usage that is written as in Google's SDKs, in the names of its API."""
-    return {_camel(name): _details_in_camel_case(value) for name, value in mapping_of(usage).items()}
+    return {in_camel_case(name): _details_in_camel_case(value) for name, value in mapping_of(usage).items()}
 
 
 def _details_in_camel_case(value: object) -> object:
     if not isinstance(value, list):
         return value
-    return [{_camel(name): count for name, count in mapping_of(entry).items()} for entry in value[:_MOST_DETAILS]]
-
-
-def _camel(name: str) -> str:
-    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
+    entries = map(mapping_of, value[:_MOST_DETAILS])
+    return [{in_camel_case(name): count for name, count in entry.items()} for entry in entries]

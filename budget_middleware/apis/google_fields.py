@@ -1,4 +1,4 @@
-"""Fields of Google's APIs, which take each in two spellings: `maxOutputTokens` and `max_output_tokens`."""
+"""Fields of Google's APIs, which take each in two spellings, `maxOutputTokens` and `max_output_tokens`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,11 @@ _MODELS = "models/"
 def both(name: str) -> tuple[str, str]:
     """A field in the two ways in which it may be written, by the first of them."""
     return name, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+def in_camel_case(name: str) -> str:
+    """A field as the API spells it, by how Google's SDKs do."""
+    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
 
 
 def has_any(body: Mapping[str, object], *names: str) -> bool:

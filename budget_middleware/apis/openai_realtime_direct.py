@@ -20,6 +20,19 @@ from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, token_count
 from budget_middleware.apis.seen import Seen
 
+# Of a secret, by OpenAI's rule.
+_USUAL_LIFE_S: Final = 600
+_LONGEST_LIFE_S: Final = 7_200
+_ID: Final = "[A-Za-z0-9_-]{1,200}"
+_CALL_ID: Final = re.compile(_ID)
+# In the address that an answer names.
+_LOCATION: Final = re.compile(rf"/(?:calls|sessions)/({_ID})/*(?:[?#]|\Z)")
+_ACCEPTED: Final = ends_in(f"/(?:calls|sessions)/({_ID})/accept")
+# Whole paths, in one spelling: what proves something is not looked for in others.
+_CREATES_CALL: Final = re.compile(rf"((?:/[^/]+)*)/realtime/calls(?:/{_ID}/accept)?")
+_HANGS_UP: Final = re.compile(rf"((?:/[^/]+)*)/realtime/calls/({_ID})/hangup")
+_REALTIME: Final = re.compile(r"((?:/[^/]+)*)/realtime")
+
 
 class RealtimeDirect(StrEnum):
     """What happens to a request for a realtime session that goes around the gateway."""
@@ -29,7 +42,7 @@ class RealtimeDirect(StrEnum):
 
 
 class RealtimeGone(StrEnum):
-    """What it proves that the provider does not know the call that a hang-up names."""
+    """What a hang-up proves that names a call which the provider does not know."""
 
     UNPROVEN = "unproven"
     ENDED = "ended"
@@ -73,7 +86,7 @@ class OpenAIRealtimeDirect(BatchApi):
 
     def read_location(self, location: str, seen: Seen) -> None:
         """Take the id of a call, which an answer of WebRTC has in its address alone."""
-        if found := _CALL.search(location):
+        if found := _LOCATION.search(location):
             super().read_json({"id": found[1]}, seen)
 
     def job_named_in(self, path: str) -> tuple[str, str] | None:
@@ -108,16 +121,6 @@ class OpenAIRealtimeDirect(BatchApi):
         )
 
 
-# Of a secret, by OpenAI's rule.
-_USUAL_LIFE_S: Final = 600
-_LONGEST_LIFE_S: Final = 7_200
-_ACCEPTED: Final = ends_in("/(?:calls|sessions)/([A-Za-z0-9_-]{1,200})/accept")
-# Whole paths, in one spelling: what proves something is not looked for in others.
-_CREATES_CALL: Final = re.compile(r"((?:/[^/]+)*)/realtime/calls(?:/[A-Za-z0-9_-]{1,200}/accept)?")
-_HANGS_UP: Final = re.compile(r"((?:/[^/]+)*)/realtime/calls/([A-Za-z0-9_-]{1,200})/hangup")
-_REALTIME: Final = re.compile(r"((?:/[^/]+)*)/realtime")
-_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_CALL: Final = re.compile(r"/(?:calls|sessions)/([A-Za-z0-9_-]{1,200})/*(?:[?#]|\Z)")
 REALTIME_DIRECT: Final = OpenAIRealtimeDirect()
 
 SESSION_APIS: Final = frozenset({OpenAIRealtime.name, OpenAITranslations.name, OpenAILive.name})

@@ -143,6 +143,11 @@ def name_in(source: Mapping[str, object], field: str) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME else None
 
 
+def last_segment(name: str) -> str:
+    """What a name with slashes ends in, such as the id in `projects/P/locations/L/KIND/ID` or in an ARN."""
+    return name.rstrip("/").rpartition("/")[2]
+
+
 def bytes_of_base64(text: str) -> int:
     """How many bytes a text in base64 stands for."""
     return len(text) * 3 // 4 - text[-2:].count("=")

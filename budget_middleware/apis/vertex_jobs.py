@@ -14,7 +14,15 @@ from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage
 from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.google_fields import both, values_of
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import MAX_TOKENS, largest, largest_count, mapping_of, name_in, text_in
+from budget_middleware.apis.reading import (
+    MAX_TOKENS,
+    largest,
+    largest_count,
+    last_segment,
+    mapping_of,
+    name_in,
+    text_in,
+)
 from budget_middleware.core.job_kinds import JobKind
 from budget_middleware.core.usage import Usage
 
@@ -39,13 +47,13 @@ class _VertexJob(JobApi):
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
         """The models that it names, without whose they are (`publishers/google/models/`)."""
         fields = mapping_of(body)
-        named = [_last_segment(name) for name in _texts_in(fields, *self.model_fields)]
+        named = [last_segment(name) for name in _texts_in(fields, *self.model_fields)]
         others = {**fields, "model": named[0] if named else None, "models": named[1:]}
         return super().read_request(others, path=path, n_bytes=n_bytes, query=query)
 
     def id_in(self, document: Mapping[str, object]) -> str:
         """The last segment of its name."""
-        return _last_segment(name_in(document, "name") or "")
+        return last_segment(name_in(document, "name") or "")
 
     def state(self, document: object) -> JobState | None:
         """The state of a job, and what it shows that was used. What failed is free if it shows nothing of that."""
@@ -129,7 +137,3 @@ def _epochs_in(job: Mapping[str, object], read: Callable[..., int | None]) -> in
 
 def _texts_in(fields: Mapping[str, object], *names: str) -> Iterator[str]:
     return (text for name in names for spelling in both(name) if (text := text_in(fields, spelling)))
-
-
-def _last_segment(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2]

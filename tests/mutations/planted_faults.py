@@ -2583,7 +2583,7 @@ FAULTS = (
     Fault(
         "fields of a live session in snake case are passed over",
         "apis/gemini_live.py",
-        "return value if value is not None else message.get(_in_snake_case(name))",
+        "return value if value is not None else message.get(both(name)[1])",
         "return value",
     ),
     Fault(
@@ -2691,8 +2691,8 @@ FAULTS = (
     Fault(
         "a call of WebRTC is booked when it begins",
         "apis/openai_realtime_direct.py",
-        "        if found := _CALL.search(location):\n",
-        "        if (found := _CALL.search(location)) and False:\n",
+        "        if found := _LOCATION.search(location):\n",
+        "        if (found := _LOCATION.search(location)) and False:\n",
     ),
     Fault(
         "a telephone call is booked when it is accepted",
