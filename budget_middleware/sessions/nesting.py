@@ -40,9 +40,9 @@ _NUMBER: Final = re.compile(rb"[0-9a-f]{32}")
 _FIELD: Final = "x_budget_reservation"
 # Gateways that parse events and write them anew put spaces elsewhere.
 _NAMED: Final = re.compile(rf'\s*{{\s*"{_FIELD}"\s*:\s*"([0-9a-f]{{32}})\.([0-9]{{1,15}})\.([0-9a-f]{{32}})"\s*,')
+_NAMED_BYTES: Final = re.compile(_NAMED.pattern.encode())
 # Longer than calls last.
 _CLAIMED_MS: Final = 2 * 86_400_000
-_NAMED_BYTES: Final = re.compile(_NAMED.pattern.encode())
 
 
 class EventNames:
@@ -68,7 +68,7 @@ class SessionNesting:
         outer = HeaderTable(scope["headers"]).get(OUTER_SESSION, b"")
         self._outer_number = outer if settings.headers and _NUMBER.fullmatch(outer) else b""
         self._n_read = self._n_named = 0
-        # That this session is a sideband of.
+        # The call that this session is a sideband of, if it is one.
         self._call = watched_at(scope)
 
     def asks_inner(self, scope: Scope) -> Scope:

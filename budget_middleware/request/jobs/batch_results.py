@@ -130,8 +130,8 @@ class _ResultsReader:
 
     def finish(self) -> BatchBill:
         self._read(self._lines.flush())
-        # A line that was too long to be read.
-        self.bill.unclear += self._lines.skipped
+        # Lines that were too long to be read.
+        self.bill.unclear += self._lines.n_skipped
         return self.bill
 
     def _read(self, lines: Iterable[Event]) -> None:

@@ -48,6 +48,8 @@ RETRY_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """So long it is waited each time before a store is asked again that has given no answer."""
 _CONFIRMED: Final = range(200, 300)
 _UNKNOWN: Final = 404
+# Sessions are planned for a day at most.
+_KEPT_MS: Final = 2 * 86_400_000
 # An error has some hundred bytes.
 _MOST_BYTES: Final = 10_000
 
@@ -141,10 +143,6 @@ async def _note_end(ledger: Ledger, address: CallAddress) -> None:
     except NO_ANSWER:
         # The client is not to wait any longer.
         ledger.run_in_background(_until_answered(note))
-
-
-# Sessions are planned for a day at most.
-_KEPT_MS: Final = 2 * 86_400_000
 
 
 def _job_of(call_id: str) -> Job:

@@ -12,7 +12,6 @@ A call that two pieces share is counted and not read: nothing of a request is ke
 predecessor did not come by, nothing is known.
 """
 
-import logging
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -32,12 +31,10 @@ from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD
 from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.request.jobs.upload_plans import keep_plan
 
 _MOST_ANSWER_BYTES: Final = 65_536
 _OFFSET: Final = re.compile(rb"[0-9]{1,15}")
-
-_log = logging.getLogger("budget_middleware")
 
 
 class Piece(NamedTuple):
@@ -148,7 +145,4 @@ async def _keep(ledger: Ledger, piece: Piece, reader: PieceReader, answer: KeptA
         if not (file and plan.requests and plan.may_plan):
             return
         name = google_file_fact(file)
-    try:
-        await ledger.tickets.keep_fact(name, plan.packed(), keep_ms=FILE_KEPT_MS)
-    except (StoreUnavailable, StoreRefused, TimeoutError) as error:
-        _log.warning("what an uploaded file plans is not known to the store: %s", error)
+    await keep_plan(ledger, name, plan.packed(), keep_ms=FILE_KEPT_MS)

@@ -8,13 +8,12 @@ than its parts), nothing is known of the file.
 """
 
 import json
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_of
+from budget_middleware.apis.form import FormReader, UnclearFormError
 from budget_middleware.apis.jobs import planned_in
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.paths import ends_in
@@ -27,6 +26,7 @@ from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, fi
 from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, readable_boundary
 from budget_middleware.request.part_plans import PartPlan, sums_of, unpack_part
 from budget_middleware.request.quoting import Quoting
 
@@ -34,10 +34,7 @@ from budget_middleware.request.quoting import Quoting
 PART_KEPT_MS: Final = 86_400_000
 _MOST_ANSWER_BYTES: Final = 65_536
 _MOST_REQUEST_BYTES: Final = 1_000_000
-_TRAINING: Final = "fine-tune"
 _STEP: Final = ends_in(r"/uploads/(?P<upload>[^/]+)/(?P<step>parts|complete)")
-
-_log = logging.getLogger("budget_middleware")
 
 
 class UploadStep(NamedTuple):
@@ -110,12 +107,8 @@ async def pass_part(
     max_line_bytes: int,
 ) -> None:
     """Let the app take a part of a file, and keep what it plans under its id."""
-    headers = HeaderTable(scope["headers"])
-    try:
-        boundary = boundary_of(headers.all(b"content-type"))
-    except UnclearFormError:
-        boundary = None
-    if boundary is None or headers.all(b"content-encoding"):
+    boundary = readable_boundary(scope["headers"])
+    if boundary is None:
         await app(scope, receive, send)
         return
     reader: PartReader | None = PartReader(boundary, quoting, max_line_bytes=max_line_bytes)
@@ -135,7 +128,7 @@ async def pass_part(
     async def keep() -> None:
         part = name_in(mapping_of(parse_body(answer.body)), "id")
         if part and reader is not None and reader.plan.n_bytes:
-            await _keep(ledger, _part_fact(upload, part), reader.plan.packed(), keep_ms=PART_KEPT_MS)
+            await keep_plan(ledger, _part_fact(upload, part), reader.plan.packed(), keep_ms=PART_KEPT_MS)
 
     await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
 
@@ -161,11 +154,11 @@ async def pass_completion(
         n_bytes = sum(part.n_bytes for part in parts)
         if not id_ or file.get("bytes", n_bytes) != n_bytes:
             return
-        if file.get("purpose") == _TRAINING:
+        if file.get("purpose") == TRAINING:
             if n_bytes:
-                await _keep(ledger, training_fact(id_), str(n_bytes), keep_ms=FILE_KEPT_MS)
+                await keep_plan(ledger, training_fact(id_), str(n_bytes), keep_ms=FILE_KEPT_MS)
         elif (sums := sums_of(parts)) is not None:
-            await _keep(ledger, file_fact(id_), sums.packed(), keep_ms=FILE_KEPT_MS)
+            await keep_plan(ledger, file_fact(id_), sums.packed(), keep_ms=FILE_KEPT_MS)
 
     await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
 
@@ -200,10 +193,3 @@ async def _parts(ledger: Ledger, upload: str, ids: Sequence[str]) -> list[PartPl
 
 def _part_fact(upload: str, part: str) -> str:
     return fact_name("part", upload, part)
-
-
-async def _keep(ledger: Ledger, name: str, text: str, *, keep_ms: int) -> None:
-    try:
-        await ledger.tickets.keep_fact(name, text, keep_ms=keep_ms)
-    except NO_ANSWER as error:
-        _log.warning("what an uploaded file plans is not known to the store: %s", error)

@@ -3,31 +3,26 @@
 Of the calls of a batch these are their sums, of what a model is trained on its length.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_of
+from budget_middleware.apis.form import FormReader, UnclearFormError
 from budget_middleware.apis.jobs import planned_in
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.reading import mapping_of, name_in, parse_body
 from budget_middleware.apis.splitting import Event
-from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, PlannedSums, file_fact
 from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, readable_boundary
 from budget_middleware.request.quoting import Quoting
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 # A file object has a few hundred bytes.
 _MOST_ANSWER_BYTES: Final = 65_536
-_TRAINING: Final = "fine-tune"
-
-_log = logging.getLogger("budget_middleware")
 
 
 class UploadReader(FormReader):
@@ -61,7 +56,7 @@ class UploadReader(FormReader):
     @property
     def is_training(self) -> bool:
         """Whether the form says, before its file, that a model is to be trained on it."""
-        return self._form.get("purpose") == _TRAINING
+        return self._form.get("purpose") == TRAINING
 
     def _read(self, lines: Sequence[Event]) -> None:
         for line in lines:
@@ -87,12 +82,8 @@ async def pass_upload(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, quoting: Quoting, ledger: Ledger, max_line_bytes: int
 ) -> None:
     """Let the app take a file; if it plans the calls of a batch, keep their sums for whoever creates it."""
-    headers = HeaderTable(scope["headers"])
-    try:
-        boundary = boundary_of(headers.all(b"content-type"))
-    except UnclearFormError:
-        boundary = None
-    if boundary is None or headers.all(b"content-encoding"):
+    boundary = readable_boundary(scope["headers"])
+    if boundary is None:
         await app(scope, receive, send)
         return
     reader: UploadReader | None = UploadReader(boundary, quoting, max_line_bytes=max_line_bytes)
@@ -122,10 +113,7 @@ async def _keep(ledger: Ledger, answer: KeptAnswer, reader: UploadReader) -> Non
     file_id = name_in(mapping_of(parse_body(answer.body)), "id")
     if not file_id:
         return
-    fact = (file_fact(file_id), reader.sums.packed())
+    fact, text = file_fact(file_id), reader.sums.packed()
     if reader.training_bytes:
-        fact = (training_fact(file_id), str(reader.training_bytes))
-    try:
-        await ledger.tickets.keep_fact(*fact, keep_ms=FILE_KEPT_MS)
-    except (StoreUnavailable, StoreRefused, TimeoutError) as error:
-        _log.warning("what an uploaded file plans is not known to the store: %s", error)
+        fact, text = training_fact(file_id), str(reader.training_bytes)
+    await keep_plan(ledger, fact, text, keep_ms=FILE_KEPT_MS)
