@@ -55,7 +55,7 @@ class Handles:
 
 
 def handle_key(handle: str) -> str:
-    """By what a handle is known, which lets whoever has it in."""
+    """The key to find a handle by: a hash, for whoever has the handle itself may go on with its conversation."""
     return hashlib.blake2b(handle.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 

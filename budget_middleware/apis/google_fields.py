@@ -12,12 +12,12 @@ _MODELS = "models/"
 
 @lru_cache(256)  # Names of fields stand in the code.
 def both(name: str) -> tuple[str, str]:
-    """A field in the two ways in which it may be written, by the first of them."""
+    """Both spellings of a field that is named by the first."""
     return name, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
 def in_camel_case(name: str) -> str:
-    """A field as the API spells it, by how Google's SDKs do."""
+    """The API's spelling of a field, by that of Google's SDKs."""
     return re.sub("_([a-z])", lambda found: found[1].upper(), name)
 
 

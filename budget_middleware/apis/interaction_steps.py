@@ -29,12 +29,12 @@ _ITEM: Final = OutputFields(
 # What the model was told, beside the results of tools.
 _NOT_MADE: Final = ("user_input", "text_annotation_delta", "thought_signature")
 _MEDIA: Final = ("image", "audio")
-# How its usage is called, and that of `generateContent`.
+# What its usage calls a count, and what that of `generateContent` does.
 _COUNTS: Final = {
     "totalInputTokens": "promptTokenCount",
     "totalOutputTokens": "candidatesTokenCount",
     "totalThoughtTokens": "thoughtsTokenCount",
-    # Its first name.
+    # As it was called at first.
     "totalReasoningTokens": "thoughtsTokenCount",
     "totalCachedTokens": "cachedContentTokenCount",
     "totalToolUseTokens": "toolUsePromptTokenCount",

@@ -2,7 +2,7 @@
 
 Neither request says how much it is, and the answers about a batch say only how many calls were answered. So both are
 held at the operator's rule, a batch is booked by its answered calls where they have a price (`batches/MODEL`), and
-tuning by the tokens of its file, so often as they were read: tokens of the file times epochs are what Google sells
+tuning by the tokens of its file, as often as they were read: tokens of the file times epochs are what Google sells
 (cloud.google.com/vertex-ai/generative-ai/pricing, model tuning).
 """
 

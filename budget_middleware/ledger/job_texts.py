@@ -25,7 +25,7 @@ class JobTexts:
             return (await self._store.texts(_shelf(job))).get(_NAME)
 
     async def change(self, job: Job, edit: Callable[[str | None], str], *, keep_ms: int) -> str:
-        """Put what ``edit`` makes of the text in its place, and return that. It may be asked several times."""
+        """Put what ``edit`` makes of the text in its place, and return that; ``edit`` may be called several times."""
         for _ in range(_TRIES):
             before = await self.text(job)
             after = edit(before)

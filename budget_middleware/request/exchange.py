@@ -47,7 +47,7 @@ from budget_middleware.request.stopping import LimitStop, is_caused_by_stop
 from budget_middleware.settings import Settings
 
 _EVENT_STREAM: Final = b"text/event-stream"
-# A member of an enum takes ten times as long as a constant, in Python 3.11.
+# Python 3.11 takes ten times as long to find the member of an enum as a global.
 _COMPLETE: Final = End.COMPLETE
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 

@@ -20,7 +20,7 @@ class PartPlan:
     """What a part of a file plans. ``begins_cut``, ``ends_cut``: its first or last line is no call as it stands;
     ``is_piece``: that line is all there is.
 
-    Not ``may_plan``: it is of something else.
+    Without ``may_plan`` its file is of something else than calls.
     """
 
     n_bytes: int = 0

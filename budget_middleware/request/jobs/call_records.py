@@ -15,7 +15,7 @@ MOST_INTERVALS = 64
 MADE_FASTER = 10
 """An answer is made so many times as fast as it is spoken, at most."""
 MOST_WATCHERS = 16
-"""Whoever watches besides is not waited for."""
+"""The booking waits for no more of them."""
 
 _VERSION = 1
 

@@ -45,7 +45,7 @@ from budget_middleware.request.session_quotes import (
 )
 
 RETRY_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""So long it is waited each time before a store is asked again that has given no answer."""
+"""How long to wait before each new try at a store that has given no answer."""
 _CONFIRMED: Final = range(200, 300)
 _UNKNOWN: Final = 404
 # Sessions are planned for a day at most.
