@@ -7,11 +7,14 @@ A process is all that it began, and what that began. A kill stops it between two
 import asyncio
 import contextlib
 import contextvars
+import functools
 import os
 import secrets
 import selectors
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +23,7 @@ from unittest import mock
 REQUEST: contextvars.ContextVar[int] = contextvars.ContextVar("request", default=0)
 """The number of the request (or of the operator's errand) that runs; the ids that it makes begin with it."""
 
+_REAL_MONOTONIC, _REAL_TIME, _REAL_TIME_NS = time.monotonic, time.time, time.time_ns
 _MIDWAY_S = 1_000.0
 _MS = 0.001
 
@@ -204,5 +208,29 @@ def virtual_time(loop: VirtualLoop, *, start_ms: int) -> Iterator[None]:
         mock.patch.object(secrets, "token_hex", next_id),
         mock.patch.object(os, "fsync", lambda _: None),
         mock.patch.object(threading.Thread, "start", threading.Thread.run),
+        contextlib.ExitStack() as restored,
     ):
+        for namespace, name, virtual in _taken_clocks(loop.time, now_ns):
+            restored.callback(namespace.__setitem__, name, namespace[name])
+            namespace[name] = virtual
         yield
+
+
+def _taken_clocks(
+    monotonic: Callable[[], float], now_ns: Callable[[], int]
+) -> list[tuple[dict[str, Any], str, Callable[[], float]]]:
+    """Where the product took a clock of `time` as it was imported: by name, or as what a parameter defaults to."""
+    virtual = {_REAL_MONOTONIC: monotonic, _REAL_TIME: lambda: now_ns() / 1e9, _REAL_TIME_NS: now_ns}
+    return [(namespace, name, virtual[clock]) for namespace, name, clock in _found_clocks(len(sys.modules))]
+
+
+@functools.cache
+def _found_clocks(_n_modules: int) -> list[tuple[dict[str, Any], str, Callable[[], float]]]:
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("budget_middleware")]
+    things = [thing for module in modules for thing in vars(module).values()]
+    members = [member for thing in things if isinstance(thing, type) for member in vars(thing).values()]
+    functions = {id(each): each for each in (*things, *members) if isinstance(each, types.FunctionType)}
+    spaces = [vars(module) for module in modules]
+    spaces += [each.__kwdefaults__ for each in functions.values() if each.__kwdefaults__]
+    clocks = {id(clock): clock for clock in (_REAL_MONOTONIC, _REAL_TIME, _REAL_TIME_NS)}
+    return [(space, name, value) for space in spaces for name, value in space.items() if id(value) in clocks]
