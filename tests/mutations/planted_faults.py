@@ -1024,6 +1024,12 @@ FAULTS = (
         "frozenset({State.PENDING})",
     ),
     Fault(
+        "a ticket keeps the lease of a request",
+        "ledger/tickets.py",
+        "            return await self._expiries.extend_to(hold, lease_ms)\n",
+        "            return True\n",
+    ),
+    Fault(
         "a job that is not over is remembered as one without a ticket",
         "ledger/tickets.py",
         "        if is_over:\n",

@@ -32,6 +32,7 @@ class Summary:
         self.began_s = time.monotonic()
         self.seeds = self.requests = self.steps = self.grown = 0
         self.faults: Tally[str] = Tally()
+        self.jobs: Tally[str] = Tally()
         self.losses = Losses()
 
     def add(self, outcome: Outcome) -> None:
@@ -40,6 +41,7 @@ class Summary:
         self.steps += outcome.steps
         self.grown += outcome.grown
         self.faults += outcome.faults
+        self.jobs += outcome.jobs
         self.losses += outcome.losses
 
     def line(self) -> str:
@@ -53,11 +55,14 @@ class Summary:
         yield self.line()
         yield f"holds that grew with their answers: {self.grown:,}"
         yield "faults: " + ", ".join(f"{name} {n:,}" for name, n in sorted(self.faults.items()))
+        yield "tickets of jobs: " + ", ".join(f"{name} {n:,}" for name, n in sorted(self.jobs.items()))
         losses = self.losses
         yield "requests whose cost no counter shows:"
         yield f"    {losses.by_worker} whose worker ended before their ending arrived"
         yield f"    {losses.by_store} whose ending the store acknowledged and lost"
         yield f"adjusts that the store acknowledged and lost: {losses.adjusts}"
+        yield f"tickets that the store lost with all it knew of them: {losses.tickets}"
+        yield f"tickets whose lease a heartbeat that came late made shorter: {losses.shortened}"
         yield f"refused requests that a repeated reserve held for a lease: {losses.refused_twice}"
         yield f"journal entries without a span: {losses.untold}"
 

@@ -3,7 +3,8 @@
 import random
 from dataclasses import replace
 
-from tests.simulation.plan import CallFault, Client, Event, Fault, Kind, Plan, Play, Request
+from tests.simulation.plan import CallFault, Client, Event, Fault, Kind, Look, Plan, PlannedJob, Play, Request
+from tests.simulation.simulated_gateway import ESTIMATE_NANOS
 
 WORDS_MAX = 24
 LEARNING = 0.7
@@ -60,7 +61,11 @@ def draw(seed: int) -> Plan:
     )
     # What is learnt depends on which answers came first, so no rule by an estimate tells what is due.
     is_due_known = plan.on_abort != "full" and plan.on_expire != "estimate"
-    return replace(plan, learns=is_due_known and rng.random() < LEARNING)
+    plan = replace(plan, learns=is_due_known and rng.random() < LEARNING)
+    # By numbers of their own, so that all else is drawn as without them.
+    rng = random.Random(f"jobs of {seed}")
+    numbers = range(20_000, 20_000 + 10 * rng.choice((0, 2, 5)), 10)
+    return replace(plan, jobs=tuple(_job(rng, n, plan, faults, chance, length_ms=length_ms) for n in numbers))
 
 
 def _request(
@@ -78,6 +83,34 @@ def _request(
         patience=rng.choice((1, 5, 20, 100, 700, 3_000)) if cancels else rng.randrange(6),
         words=rng.randint(1, WORDS_MAX),
         pause_ms=rng.choice((0, 3, 30, 300, lease_s * 150)),
+        faults=tuple(_call_fault(rng, nth, faults, lease_s) for nth in range(6) if faults and rng.random() < chance),
+    )
+
+
+def _job(
+    rng: random.Random, number: int, plan: Plan, faults: list[Fault], chance: float, *, length_ms: int
+) -> PlannedJob:
+    lease_s = plan.lease_s
+    at_ms, works_ms = rng.randrange(length_ms), rng.choice((3, 300, 2_000))
+    deadline_s = lease_s * rng.choice((1, 2, 3))
+    # Some come together, some before the ticket is kept, some after its deadline.
+    gaps_ms = (-works_ms // 3, 25, 1_000, 3_000, deadline_s * 500, deadline_s * 1_200)
+    later_ms = [rng.choice(gaps_ms) for _ in range(rng.randint(1, 3))]
+    pairs_ms = [each + gap_ms for each in later_ms for gap_ms in (0, rng.choice((0, 3, 40)))]
+    looks = [
+        Look(number + nth, at_ms + works_ms + ms, rng.randrange(plan.workers), rng.choice((0, 0, 0, 1, 8)))
+        for nth, ms in enumerate(pairs_ms[: rng.randint(0, len(pairs_ms))], start=1)
+    ]
+    return PlannedJob(
+        number,
+        at_ms=at_ms,
+        worker=rng.randrange(plan.workers),
+        key=rng.randrange(3),
+        works_ms=works_ms,
+        deadline_s=deadline_s,
+        cost_nanos=rng.choice((1, ESTIMATE_NANOS // 4, ESTIMATE_NANOS)),
+        charge_nanos=rng.choice((0, ESTIMATE_NANOS // 3)),
+        looks=tuple(looks),
         faults=tuple(_call_fault(rng, nth, faults, lease_s) for nth in range(6) if faults and rng.random() < chance),
     )
 

@@ -93,7 +93,7 @@ class Network:
         self._arrived_s = 0.0
         self._calls: Tally[object] = Tally()
         self._faults = {
-            **{(r.number, f.nth): f for r in plan.requests for f in r.faults},
+            **{(r.number, f.nth): f for r in (*plan.requests, *plan.jobs) for f in r.faults},
             **{(f"w{worker}", f.nth): f for worker, f in plan.house_faults},
         }
 

@@ -94,6 +94,35 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """Somebody asks for a job that is over. ``cut_ms``: the server cancels that so late, unless it is 0."""
+
+    number: int
+    at_ms: int
+    worker: int
+    cut_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """Work that goes on after its answer: when that ends, after ``works_ms``, its hold becomes a ticket.
+
+    ``cost_nanos`` is what each look sees that it has cost, ``charge_nanos`` what is due at its deadline.
+    """
+
+    number: int
+    at_ms: int
+    worker: int
+    key: int
+    works_ms: int
+    deadline_s: int
+    cost_nanos: int
+    charge_nanos: int
+    looks: tuple[Look, ...]
+    faults: tuple[CallFault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """``amount`` is a skew in ms, a limit, an adjustment or a transfer in nano-dollars; ``about`` a worker, a key or a
     request.
@@ -129,6 +158,7 @@ class Plan:
     events: tuple[Event, ...]
     house_faults: tuple[tuple[int, CallFault], ...]
     learns: bool = False
+    jobs: tuple[PlannedJob, ...] = ()
 
     @property
     def length_ms(self) -> int:
@@ -136,8 +166,16 @@ class Plan:
         ends = [0]
         for request in self.requests:
             ends += [request.at_ms, *(request.at_ms + fault.ms for fault in request.faults)]
+        for job in self.jobs:
+            ends += [job.at_ms + job.works_ms, *(job.at_ms + fault.ms for fault in job.faults)]
+            ends += [look.at_ms + look.cut_ms for look in job.looks]
         ends += [event.at_ms + event.for_ms for event in self.events]
         return max(ends) + 1_000 + max((fault.ms for _, fault in self.house_faults), default=0)
+
+    @property
+    def longest_lease_s(self) -> int:
+        """That of a request, or of a ticket."""
+        return max(self.lease_s, *(job.deadline_s for job in self.jobs), 0)
 
     @property
     def parts(self) -> tuple[object, ...]:
@@ -154,6 +192,15 @@ class Plan:
                 for request in self.requests
                 if request.number in kept
             ),
+            jobs=tuple(
+                replace(
+                    job,
+                    looks=tuple(look for look in job.looks if look.number in kept),
+                    faults=tuple(f for f in job.faults if (job.number, f) in kept),
+                )
+                for job in self.jobs
+                if job.number in kept
+            ),
             events=tuple(event for event in self.events if event in kept),
             house_faults=tuple(fault for fault in self.house_faults if ("house", fault) in kept),
         )
@@ -163,5 +210,9 @@ def _parts(plan: Plan) -> Iterator[object]:
     for request in plan.requests:
         yield request.number
         yield from ((request.number, fault) for fault in request.faults)
+    for job in plan.jobs:
+        yield job.number
+        yield from (look.number for look in job.looks)
+        yield from ((job.number, fault) for fault in job.faults)
     yield from plan.events
     yield from (("house", fault) for fault in plan.house_faults)

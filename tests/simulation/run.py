@@ -31,6 +31,7 @@ class Outcome:
     requests: int = 0
     grown: int = 0
     faults: Tally[str] = field(default_factory=Tally)
+    jobs: Tally[str] = field(default_factory=Tally)
     losses: Losses = field(default_factory=Losses)
     story: list[str] = field(default_factory=list)
 
@@ -62,7 +63,8 @@ def simulate(
         world.close()
     faults = world.happenings.met + world.network.faults_met
     witness = world.witness
-    return Outcome(plan, violation, witness.steps, world.asked, witness.grown, faults, world.losses, world.story)
+    jobs = world.jobs.met
+    return Outcome(plan, violation, witness.steps, world.asked, witness.grown, faults, jobs, world.losses, world.story)
 
 
 def _lived(loop: VirtualLoop, world: World) -> str:

@@ -162,7 +162,7 @@ class ShardedWorld(World):
         main = ShardWitness(self._limits, None)
         self.places: dict[str, Place] = {}
         for at, name in enumerate(SHARDS.names):
-            host, witness = ShardHost(self._store_time_ms), main if name == MAIN else ShardWitness(self._limits, main)
+            host, witness = ShardHost(self.store_time_ms), main if name == MAIN else ShardWitness(self._limits, main)
             network = Network(replace(self.plan, seed=self.plan.seed + 1_000 * at), host, witness, self._tell_of(name))
             self.places[name] = Place(name, self, host, witness, network)
         self.network, self.witness = Networks(self.places), Witnesses(self.places)

@@ -7,7 +7,10 @@ import pytest
 from budget_middleware.core import transitions
 from budget_middleware.core.statuses import State, Status
 from budget_middleware.ledger import endings
+from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.ledger import Ledger
+from budget_middleware.ledger.tickets import Tickets
+from budget_middleware.stores.memory import MemoryStore
 from tests.simulation.drawing import draw
 from tests.simulation.run import simulate
 from tests.simulation.shrink import shrink
@@ -71,6 +74,35 @@ def adopt_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(endings.Endings, "adopt", lambda _: None)
 
 
+def keep_a_ticket_by_its_first_lease(patch: pytest.MonkeyPatch) -> None:
+    """No heartbeat renews it any more, and no deadline takes its place."""
+
+    async def extend_nothing(*_: object) -> bool:
+        return True
+
+    patch.setattr(Expiries, "extend_to", extend_nothing)
+
+
+def keep_no_fact(patch: pytest.MonkeyPatch) -> None:
+    """A ticket has its deadline, and nothing leads to it."""
+
+    async def keep_nothing(*_: object, **__: object) -> bool:
+        return True
+
+    patch.setattr(Tickets, "keep_fact", keep_nothing)
+
+
+def put_texts_over_others(patch: pytest.MonkeyPatch) -> None:
+    """Of two changes of one text at once the later one wins."""
+    swap = MemoryStore.swap_text
+
+    async def overwrite(self, shelf, name, *, before, after, keep_ms):
+        before = (await self.texts(shelf)).get(name)
+        return await swap(self, shelf, name, before=before, after=after, keep_ms=keep_ms)
+
+    patch.setattr(MemoryStore, "swap_text", overwrite)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -81,6 +113,9 @@ def adopt_nothing(patch: pytest.MonkeyPatch) -> None:
         abandon_nothing,
         never_replay,
         adopt_nothing,
+        keep_a_ticket_by_its_first_lease,
+        keep_no_fact,
+        put_texts_over_others,
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation.plan import Request
     from tests.simulation.world import World
 
-_ENDED = ("finalized", "released")
+ENDED = ("finalized", "released")
 
 
 @dataclass
@@ -28,6 +28,8 @@ class Losses:
     ``by_store``: the store acknowledged the ending and lost it, and the worker that would have sent it again was
     gone, or slept through what it could know it by. ``by_worker``: its process was killed before an ending arrived,
     or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
+    ``tickets`` are those that it lost with all that it knew of them: nobody finds them any more.
+    ``shortened`` are tickets that expired early: a heartbeat that came late gave them its own, shorter lease.
     ``untold`` are journal entries without a span, written by processes that ended soon after, or by a repeated call.
     ``refused_twice`` is nothing missing but too much, for a lease: the network repeated a reserve that had been
     refused, and the store, which remembers no refusal, then held it for nobody.
@@ -36,6 +38,8 @@ class Losses:
     by_store: int = 0
     by_worker: int = 0
     adjusts: int = 0
+    tickets: int = 0
+    shortened: int = 0
     refused_twice: int = 0
     untold: int = 0
 
@@ -54,9 +58,9 @@ def judge(world: World) -> Losses:
     for request in world.plan.requests:
         _judge_request(world, request, losses)
     for number, answer in world.happenings.adjusts.items():
-        applied = sum(_number(id_) == number for id_ in truth.auditor.adjusts)
+        applied = sum(number_of(id_) == number for id_ in truth.auditor.adjusts)
         require(applied <= 1, f"an adjust was applied {applied} times")
-        is_lost = any(_number(id_) == number for lost in world.lost for id_ in lost.auditor.adjusts)
+        is_lost = any(number_of(id_) == number for lost in world.lost for id_ in lost.auditor.adjusts)
         is_acknowledged = answer in ("adjusted", "transferred")
         require(not is_acknowledged or applied == 1 or is_lost, "an adjust was acknowledged and not applied")
         losses.adjusts += is_acknowledged and applied == 0
@@ -82,7 +86,7 @@ def _judge_spans(world: World) -> int:
 
 def _was_repeated(world: World, writer: Message, entry: Entry) -> bool:
     """What the network's repetition of a call did, after the call was answered, nobody tells."""
-    if _number(entry.reservation_id) == writer.about:
+    if number_of(entry.reservation_id) == writer.about:
         was_expired_by_it = entry.op is Op.EXPIRE and writer.fault.fault is Fault.DUPLICATED
         return was_expired_by_it or writer.about in world.network.repeated_refusals
     return writer.fault.fault in (Fault.DUPLICATED, Fault.DELAYED)
@@ -91,10 +95,10 @@ def _was_repeated(world: World, writer: Message, entry: Entry) -> bool:
 def _judge_request(world: World, request: Request, losses: Losses) -> None:
     number, name = request.number, f"request #{request.number}"
     due = charge_due(world.served[number], on_abort=world.plan.on_abort)
-    known = _facts(world.witness.truth, number)
+    known = facts_of(world.witness.truth, number)
     require(len(known) <= 1, f"{name} has {len(known)} reservations")
     fact = known[0] if known else None
-    if fact is not None and fact.state in _ENDED:
+    if fact is not None and fact.state in ENDED:
         require(fact.booked.usd == due, f"{name} is {fact.state} with {fact.booked}, due is {due}")
         require(fact.state == "finalized" or due == 0, f"{name} is released, due is {due}")
         _judge_accounts(world, request, fact)
@@ -103,28 +107,32 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
         _judge_expired(world, name, fact, number)
     if fact is None and due == 0:
         return
-    is_spooled = any(_number(id_) == number for id_ in world.disk.spooled)
+    is_spooled = any(number_of(id_) == number for id_ in world.disk.spooled)
     if number in world.ended and not is_spooled:
         losses.by_worker += due > 0
         return
     if fact is not None and number in world.network.repeated_refusals:
         losses.refused_twice += 1
         return
-    ended = [lost_fact for lost in world.lost for lost_fact in _facts(lost, number) if lost_fact.state in _ENDED]
+    ended = [lost_fact for lost in world.lost for lost_fact in facts_of(lost, number) if lost_fact.state in ENDED]
     require(bool(ended), f"{name} was never ended, due is {due}; {fact}")
     # What changed no counter leaves no entry in the journal by which its loss could be known: a request that held
     # nothing and cost nothing, or a late ending that costs what the expiry has booked.
-    is_journalled = any(
-        entry.op in (Op.FINALIZE, Op.RELEASE) and _number(entry.reservation_id) == number
-        for lost in world.lost
-        for entry in lost.journal
-    )
-    can_know = is_journalled and _was_always_awake(world, number)
+    can_know = is_journalled(world, number) and was_always_awake(world, number)
     require(not can_know, f"{name} was ended, the store lost it, and it was not ended again; due is {due}")
     losses.by_store += due > 0
 
 
-def _was_always_awake(world: World, number: int) -> bool:
+def is_journalled(world: World, number: int) -> bool:
+    """Whether the journal told of the ending that the store has lost."""
+    return any(
+        entry.op in (Op.FINALIZE, Op.RELEASE) and number_of(entry.reservation_id) == number
+        for lost in world.lost
+        for entry in lost.journal
+    )
+
+
+def was_always_awake(world: World, number: int) -> bool:
     """Whether the process of a request lived to the end, and was never paused."""
     owners = [life.process for life in world.lives if number in life.requests]
     return any(not process.is_killed and process not in world.happenings.paused for process in owners)
@@ -132,7 +140,7 @@ def _was_always_awake(world: World, number: int) -> bool:
 
 def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:
     charges = {"release": 0, "input": ESTIMATED_INPUT_NANOS, "estimate": ESTIMATE_NANOS}
-    by_hand = any(_number(id_) == number for id_ in world.witness.truth.operator_releases)
+    by_hand = any(number_of(id_) == number for id_ in world.witness.truth.operator_releases)
     charge = 0 if by_hand else charges[world.plan.on_expire]
     require(fact.state == "expired", f"{name} is still {fact.state}")
     require(fact.booked.usd == charge, f"{name} expired with {fact.booked}, its expiry charge is {charge}")
@@ -145,9 +153,9 @@ def _judge_accounts(world: World, request: Request, fact: Fact) -> None:
         require(accounts == expected, f"request #{request.number} is booked on {accounts}, not {expected}")
 
 
-def _facts(truth: Truth, number: int) -> list[Fact]:
-    return [fact for id_, fact in truth.facts.items() if _number(id_) == number]
+def facts_of(truth: Truth, number: int) -> list[Fact]:
+    return [fact for id_, fact in truth.facts.items() if number_of(id_) == number]
 
 
-def _number(id_: str) -> int:
+def number_of(id_: str) -> int:
     return int(id_[:8], 16)

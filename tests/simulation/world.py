@@ -13,6 +13,8 @@ from tests.simulation.client import Connection, Lifespan
 from tests.simulation.disk import Disk
 from tests.simulation.happenings import Happenings
 from tests.simulation.hosts import Host
+from tests.simulation.job_verdict import judge_jobs
+from tests.simulation.jobs import Jobs
 from tests.simulation.loop import Process, VirtualLoop, outside
 from tests.simulation.network import Link, Network
 from tests.simulation.plan import Event, Kind, Plan, Request
@@ -85,21 +87,24 @@ class World:
         self._limits = limits_of(plan)
         self._open_store(open_host)
         self.happenings = Happenings(self)
+        self.jobs = Jobs(self)
 
     def _open_store(self, open_host: OpenHost) -> None:
-        self.host: Any = open_host(self._store_time_ms)
+        self.host: Any = open_host(self.store_time_ms)
         self.witness: Any = Witness(self._limits)
         self.network: Any = Network(self.plan, self.host, self.witness, self.tell)
 
     def judge(self) -> Losses:
         """The verdict."""
-        return judge(self)
+        losses = judge(self)
+        judge_jobs(self, losses)
+        return losses
 
     def accounts_of(self, request: Request) -> set[str]:
         """Who pays for it."""
         return {account_of(request.key), "global"}
 
-    def _store_time_ms(self) -> int:
+    def store_time_ms(self) -> int:
         return start_ms(self.plan) + self._loop.elapsed_ms() + self.store_skew_ms
 
     def tell(self, *words: object) -> None:
@@ -131,6 +136,7 @@ class World:
         self.lives = [self._new_life(worker) for worker in range(plan.workers)]
         for request in plan.requests:
             self.later(request.at_ms, self._ask, request)
+        self.jobs.begin()
         for event in plan.events:
             self.later(event.at_ms, self.happenings.happen, event)
             if event.kind is Kind.FAILOVER:
@@ -148,7 +154,7 @@ class World:
         # Where the store's clock was set back, leases last so much longer.
         set_back_ms = sum(max(0, -event.amount) for event in self.plan.events if event.kind is Kind.STORE_CLOCK)
         # What a repeated call holds, nobody waits for.
-        await asyncio.sleep(self.network.under_way_s + self.plan.lease_s + RETRY_S + set_back_ms / 1000)
+        await asyncio.sleep(self.network.under_way_s + self.plan.longest_lease_s + RETRY_S + set_back_ms / 1000)
         ended = set(self.ended)
         for life in self.lives:
             if life.is_open:
@@ -204,7 +210,8 @@ class World:
         _close_files(life)
         self.disk.note_death()
         is_killed, unanswered = life.process.is_killed, self.network.unanswered
-        self.ended.update(number for number in life.requests if is_killed or number in unanswered)
+        subject = self.jobs.subject
+        self.ended.update(number for number in life.requests if is_killed or subject(number) in unanswered)
 
     def restart(self, worker: int) -> None:
         self._restarts.append(self._loop.create_task(self._restarted(worker)))

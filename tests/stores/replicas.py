@@ -5,7 +5,7 @@ from typing import Any
 
 from budget_middleware.stores.memory import MemoryStore
 
-_BESIDE_TABLES = ("_limits", "_notes", "_refusals")
+_BESIDE_TABLES = ("_limits", "_notes", "_refusals", "_facts", "_texts", "_learnt")
 
 
 def snapshot_of(store: MemoryStore) -> dict[str, Any]:
