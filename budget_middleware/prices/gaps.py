@@ -164,7 +164,7 @@ _OTHER_USD: Final[dict[_Key, dict[UsageClass, str]]] = {
     ("cohere", "rerank-english-v3.0"): {UsageClass.RERANK_SEARCH: "0.002"},
     ("cohere", "rerank-multilingual-v3.0"): {UsageClass.RERANK_SEARCH: "0.002"},
     ("aws", "cohere.rerank-v3-5"): {UsageClass.RERANK_SEARCH: "0.002"},
-    # Thirty seconds of music, from memory.
+    # Thirty seconds of music; not checked against a page.
     ("google", "lyria-002"): {UsageClass.CALL: "0.06"},
     ("aws", "amazon.rerank"): {UsageClass.RERANK_SEARCH: "0.001"},
 }
