@@ -38,12 +38,12 @@ VIDEO_USD: Final[dict[tuple[str, str], tuple[str, dict[str, str]]]] = {
             "-lite": ("0.05", {"1080p": "0.08"}),
         }.items()
     },
-    # From memory: no list has these.
-    ("aws", "amazon.nova-reel"): ("0.08", {}),
-    ("aws", "luma.ray"): ("1.5", {"540p": "0.75"}),
     ("x-ai", "grok-imagine-video"): ("0.05", {"720p": "0.07"}),
     ("x-ai", "grok-imagine-video-1.5"): ("0.08", {"720p": "0.14", "1080p": "0.25"}),
     ("x-ai", "grok-imagine-video-1.5-lite"): ("0.02", {"720p": "0.03", "1080p": "0.14"}),
+    # No list has these, and no page was looked at.
+    ("aws", "amazon.nova-reel"): ("0.08", {}),
+    ("aws", "luma.ray"): ("1.5", {"540p": "0.75"}),
 }
 """(provider, model) -> USD for a second of video, and for one of other sizes."""
 
