@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.form import FormReader, UnclearFormError
+from budget_middleware.apis.form import FormReader
 from budget_middleware.apis.jobs import planned_in
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.paths import ends_in
@@ -24,9 +24,8 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import NO_ANSWER, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, file_fact
 from budget_middleware.request.job_quotes import training_fact
-from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
-from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, readable_boundary
+from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, pass_form, readable_boundary
 from budget_middleware.request.part_plans import PartPlan, sums_of, unpack_part
 from budget_middleware.request.quoting import Quoting
 
@@ -111,26 +110,15 @@ async def pass_part(
     if boundary is None:
         await app(scope, receive, send)
         return
-    reader: PartReader | None = PartReader(boundary, quoting, max_line_bytes=max_line_bytes)
-    answer = KeptAnswer(_MOST_ANSWER_BYTES)
+    reader = PartReader(boundary, quoting, max_line_bytes=max_line_bytes)
 
-    async def receive_and_read() -> Message:
-        nonlocal reader
-        message = await receive()
-        if reader is not None and message["type"] == "http.request":
-            try:
-                await feed_in_pieces(reader.feed, bytes(message.get("body", b"")))
-            except UnclearFormError:
-                # The app may read it all the same: then nothing is known of the part.
-                reader = None
-        return message
-
-    async def keep() -> None:
-        part = name_in(mapping_of(parse_body(answer.body)), "id")
-        if part and reader is not None and reader.plan.n_bytes:
+    async def keep(answer: object) -> None:
+        part = name_in(mapping_of(answer), "id")
+        if part and reader.plan.n_bytes:
             await keep_plan(ledger, _part_fact(upload, part), reader.plan.packed(), keep_ms=PART_KEPT_MS)
 
-    await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
+    # The length of a part counts whatever is in it.
+    await pass_form(app, scope, receive, send, reader=reader, wants_more=lambda: True, at_end=keep)
 
 
 async def pass_completion(

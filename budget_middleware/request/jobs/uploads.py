@@ -4,25 +4,20 @@ Of the calls of a batch these are their sums, of what a model is trained on its 
 """
 
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.form import FormReader, UnclearFormError
+from budget_middleware.apis.form import FormReader
 from budget_middleware.apis.jobs import planned_in
 from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.reading import mapping_of, name_in, parse_body
+from budget_middleware.apis.reading import mapping_of, name_in
 from budget_middleware.apis.splitting import Event
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, PlannedSums, file_fact
 from budget_middleware.request.job_quotes import training_fact
-from budget_middleware.request.jobs.pieces import feed_in_pieces
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
-from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, readable_boundary
+from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, pass_form, readable_boundary
 from budget_middleware.request.quoting import Quoting
-
-# A file object has a few hundred bytes.
-_MOST_ANSWER_BYTES: Final = 65_536
 
 
 class UploadReader(FormReader):
@@ -86,31 +81,15 @@ async def pass_upload(
     if boundary is None:
         await app(scope, receive, send)
         return
-    reader: UploadReader | None = UploadReader(boundary, quoting, max_line_bytes=max_line_bytes)
-    answer = KeptAnswer(_MOST_ANSWER_BYTES)
-
-    async def receive_and_read() -> Message:
-        nonlocal reader
-        message = await receive()
-        if reader is not None and reader.may_plan and message["type"] == "http.request":
-            try:
-                await feed_in_pieces(reader.feed, bytes(message.get("body", b"")))
-            except UnclearFormError:
-                # The app may read it all the same: then nothing is known of the file.
-                reader = None
-        return message
-
-    async def keep() -> None:
-        if reader is not None:
-            await _keep(ledger, answer, reader)
-
-    await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
+    reader = UploadReader(boundary, quoting, max_line_bytes=max_line_bytes)
+    keep = partial(_keep, ledger, reader)
+    await pass_form(app, scope, receive, send, reader=reader, wants_more=lambda: reader.may_plan, at_end=keep)
 
 
-async def _keep(ledger: Ledger, answer: KeptAnswer, reader: UploadReader) -> None:
+async def _keep(ledger: Ledger, reader: UploadReader, answer: object) -> None:
     if not (reader.sums.requests or reader.training_bytes):
         return
-    file_id = name_in(mapping_of(parse_body(answer.body)), "id")
+    file_id = name_in(mapping_of(answer), "id")
     if not file_id:
         return
     fact, text = file_fact(file_id), reader.sums.packed()
