@@ -228,5 +228,4 @@ def _read_what_came_whole(interaction: Mapping[str, object], seen: Seen) -> None
     """Where no usage reports the output, and not all of it came in pieces, count what the end of the stream repeats."""
     if seen.usage is None:
         n_bytes = sum(read_step(mapping_of(step), seen) for step in list_of(interaction.get("steps")))
-        if n_bytes > seen.text_bytes:
-            seen.take_text(n_bytes - seen.text_bytes)
+        seen.take_text_up_to(n_bytes)

@@ -192,8 +192,7 @@ def _read_what_came_whole(response: Mapping[str, object], seen: Seen) -> None:
     """Where no usage reports the output, and not all of it came in pieces, count what the end of the stream repeats."""
     if seen.usage is None:
         n_bytes = sum(_read_item(mapping_of(item), seen) for item in list_of(response.get("output")))
-        if n_bytes > seen.text_bytes:
-            seen.take_text(n_bytes - seen.text_bytes)
+        seen.take_text_up_to(n_bytes)
 
 
 def _read_item(item: Mapping[str, object], seen: Seen) -> int:

@@ -210,3 +210,8 @@ class Seen:
         self.readable = True
         self.text_bytes += n_bytes
         self.chunks += n_bytes > 0
+
+    def take_text_up_to(self, n_bytes: int) -> None:
+        """The end of a stream repeats text of so many bytes: count what of it did not come in pieces."""
+        if n_bytes > self.text_bytes:
+            self.take_text(n_bytes - self.text_bytes)
