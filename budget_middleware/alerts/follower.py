@@ -29,7 +29,7 @@ from budget_middleware.core.alerts import Alert, AlertRule, gap_alert
 from budget_middleware.ledger import Ledger
 from budget_middleware.repeated_look import RepeatedLook
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER, StoreUnavailable
 from budget_middleware.stores.journals import journals_of
 
 EVERY_S = 1.0
@@ -42,7 +42,7 @@ RENEW_S = LEASE_MS / 3000
 _GAP_TOLD_MS = 7 * 86_400_000
 _LONGEST_PAUSE_S = 30.0
 
-_FAULTS = (StoreUnavailable, StoreRefused, TimeoutError, OSError)
+_FAULTS = (*NO_ANSWER, OSError)
 
 _log = logging.getLogger("budget_middleware")
 

@@ -21,7 +21,7 @@ from budget_middleware.history.forgetting import forget_before
 from budget_middleware.history.one_thread import OneThread
 from budget_middleware.repeated_look import RepeatedLook
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.telemetry import HistoryGauges
 
 EVERY_S = 1.0
@@ -34,7 +34,7 @@ _DAY_MS = 86_400_000
 WARN_SHARE = 0.5
 """The share of the journal that may wait to be copied before a warning."""
 
-_FAULTS = (DatabaseFault, StoreUnavailable, StoreRefused, TimeoutError, OSError)
+_FAULTS = (DatabaseFault, *NO_ANSWER, OSError)
 
 _log = logging.getLogger("budget_middleware")
 

@@ -19,7 +19,7 @@ from typing import Final
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.stores.notes import Topic
 
 MOST_NAMES: Final = 1_000
@@ -117,7 +117,7 @@ class AnsweringModels:
         try:
             with self._timeout.timeout():
                 await self._store.add_note(Topic.ANSWERED, text)
-        except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        except NO_ANSWER as error:
             _log.debug("who answers did not reach the store: %s", error)
 
     def check(self) -> None:
@@ -132,7 +132,7 @@ class AnsweringModels:
         try:
             with self._timeout.timeout():
                 head, notes = await self._store.head(), await self._store.notes()
-        except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        except NO_ANSWER as error:
             _log.debug("who answers could not be read: %s", error)
             return
         pairs = [note for note in notes if note.topic is Topic.ANSWERED]

@@ -52,7 +52,7 @@ from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout, Wait
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreAway, StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.errors import NO_ANSWER, StoreAway, StoreUnavailable, WrongServer
 from budget_middleware.telemetry import SILENT, LazyAttributes, names
 
 REPLAYED_S = 300
@@ -60,7 +60,7 @@ REPLAYED_S = 300
 REPLAYED_AT_ONCE = 16
 """A replay leaves most of the connections to the requests that arrive meanwhile."""
 
-_NO_ANSWER = (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError)
+_UNANSWERED = (*NO_ANSWER, asyncio.CancelledError)
 
 _log = logging.getLogger("budget_middleware")
 
@@ -115,7 +115,7 @@ class Endings:
         except asyncio.CancelledError as error:
             self._continue_in_task(owed, error, wait)
             raise
-        except _NO_ANSWER as error:
+        except _UNANSWERED as error:
             return await self._continue_in_task(owed, error, wait)
         except Exception:  # noqa: BLE001 - a bug of a store must not take its answer from a client
             _log.exception("an ending failed: %s", ending, extra=owed.log_ids)
@@ -183,7 +183,7 @@ class Endings:
             try:
                 with wait:
                     answer = await self._attempt(owed)
-            except _NO_ANSWER as error:
+            except _UNANSWERED as error:
                 if not self._should_retry(owed, error, wait):
                     return
             else:

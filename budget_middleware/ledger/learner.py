@@ -29,7 +29,7 @@ from budget_middleware.core.learning import (
 )
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import LEARNT_AT_ONCE, Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER
 
 MOST_GROUPS: Final = 10_000
 """So many groups are known in one worker at most; those that were used last stay."""
@@ -116,7 +116,7 @@ class Learner:
             lost = await self._share_all(dict.fromkeys((*active, *wanted)))
             # What the store has lost, this worker still knows.
             await self._share_all(lost)
-        except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        except NO_ANSWER as error:
             _log.debug("what was learnt did not reach the store: %s", error)
         except Exception:  # noqa: BLE001 - the heartbeat has leases to extend
             _log.exception("what was learnt could not be shared")

@@ -27,7 +27,7 @@ from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.parts import LedgerParts
 from budget_middleware.ledger.reservation import ReservationHandle, hold_for, reserved
 from budget_middleware.ledger.waiting import Caller
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER, StoreUnavailable
 from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import LazyAttributes
 
@@ -61,7 +61,7 @@ class Ledger(LedgerParts):
         try:
             async with asyncio.timeout(self._timeout.timeout_s):
                 return await self.store.reservation(reservation_id)
-        except (StoreUnavailable, StoreRefused, TimeoutError):
+        except NO_ANSWER:
             return None
 
     def add_note(self, topic: Topic, text: str) -> bool:

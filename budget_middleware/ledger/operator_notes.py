@@ -5,7 +5,7 @@ import logging
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.stores.notes import Topic
 
 AT_MOST = 1_000
@@ -35,5 +35,5 @@ class OperatorNotes:
         try:
             with self._timeout.timeout():
                 await self._store.add_note(topic, text)
-        except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        except NO_ANSWER as error:
             _log.debug("a note did not reach the store: %s", error)

@@ -22,7 +22,7 @@ from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.telemetry import Telemetry
 
 EVERY_S = 1.0
@@ -144,6 +144,6 @@ class RefusalLog:
         try:
             with self._timeout.timeout():
                 await write
-        except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        except NO_ANSWER as error:
             _log.debug("refusals did not reach the store: %s", error)
             self._telemetry.metrics.count_unlogged(n_refusals)

@@ -18,7 +18,7 @@ from budget_middleware.core.fingerprint import differences
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.stores.notes import Note, Topic
 
 EVERY_S = 60.0
@@ -59,7 +59,7 @@ class SettingsWatch:
                     ", ".join(neighbours[:10]),
                 )
             self._log_new(differing(self._own, notes, now_ms=head.now_ms))
-        except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        except NO_ANSWER as error:
             # The next look comes soon.
             _log.debug("the settings of other gateways could not be read: %s", error)
 

@@ -33,7 +33,7 @@ from budget_middleware.ledger.owed import AnswerFuture
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.telemetry import LazyAttributes
 
 VERSION = 1
@@ -41,7 +41,6 @@ KEPT_LONGER_MS = 86_400_000
 """How long after its deadline a ticket is found: its reservation is known so long, and a usage is booked late."""
 
 _OPEN = frozenset({State.PENDING, State.EXPIRED})
-NO_ANSWER = (StoreUnavailable, StoreRefused, TimeoutError)
 
 
 class Job(NamedTuple):

@@ -30,10 +30,11 @@ from starlette.types import Message, Scope
 from budget_middleware.apis.openai_realtime_direct import watched_at
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import NO_ANSWER, fact_name
+from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.nesting import pays_for
 from budget_middleware.sessions.call import SessionCall
 from budget_middleware.settings import Settings
+from budget_middleware.stores.errors import NO_ANSWER
 
 OUTER_SESSION: Final = b"x-budget-outer-session"
 _NUMBER: Final = re.compile(rb"[0-9a-f]{32}")

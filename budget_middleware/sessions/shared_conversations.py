@@ -9,7 +9,8 @@ from typing import Final
 
 from budget_middleware.apis.session_events import Conversation, SharedConversation
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import NO_ANSWER, fact_name
+from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.stores.errors import NO_ANSWER
 
 # As long as Google takes a handle.
 _KEPT_MS: Final = 86_400_000

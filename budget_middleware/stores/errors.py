@@ -1,5 +1,7 @@
 """Why a store did not do what it was asked."""
 
+from typing import Final
+
 
 class StoreUnavailable(Exception):
     """The store gave no answer: whether it applied the verb is unknown."""
@@ -30,3 +32,7 @@ class WrongServer(StoreRefused):
 
     def __str__(self) -> str:
         return f"{self.cause} ({self.args[0]}); {self.fix}"
+
+
+NO_ANSWER: Final = (StoreUnavailable, StoreRefused, TimeoutError)
+"""What a call of a store raises that brings no answer in time."""

@@ -27,11 +27,12 @@ from budget_middleware.core.pricing import Line, Rates, Usage, breakdown, sum_na
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.usage import tokens_of
 from budget_middleware.ledger import Job, Ledger, OpenTicket
-from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER, fact_name
+from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.stores.errors import NO_ANSWER
 
 # So many answers are read at once; then others have their turn.
 _AT_ONCE: Final = 20

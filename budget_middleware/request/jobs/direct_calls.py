@@ -33,7 +33,7 @@ from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.statuses import State
 from budget_middleware.ledger import Job, Ledger, OpenTicket
-from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER
+from budget_middleware.ledger.tickets import KEPT_LONGER_MS
 from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
 from budget_middleware.request.jobs.plain_answers import KeptAnswer
 from budget_middleware.request.session_quotes import (
@@ -43,6 +43,7 @@ from budget_middleware.request.session_quotes import (
     planned_session,
     unwatched_amounts,
 )
+from budget_middleware.stores.errors import NO_ANSWER
 
 RETRY_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """How long to wait before each new try at a store that has given no answer."""

@@ -15,11 +15,11 @@ from budget_middleware.apis.created_jobs import Stage
 from budget_middleware.apis.job_lists import Listed, items_in
 from budget_middleware.apis.reading import parse_body
 from budget_middleware.ledger import Job, Ledger
-from budget_middleware.ledger.tickets import NO_ANSWER
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.batch_results import book_batch
 from budget_middleware.request.jobs.job_states import book_shown
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.stores.errors import NO_ANSWER
 
 
 async def pass_and_book_list(

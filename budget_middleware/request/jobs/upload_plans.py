@@ -10,9 +10,9 @@ from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_o
 from budget_middleware.apis.reading import parse_body
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import NO_ANSWER
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.stores.errors import NO_ANSWER
 
 TRAINING: Final = "fine-tune"
 """The purpose of a file that a model is trained on."""
