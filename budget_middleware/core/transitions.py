@@ -218,11 +218,14 @@ def _tombstone(id_: str) -> Reservation:
 
 
 def extend(known: Reservation | None, verb: Extend, *, now_ms: int) -> Decision:
-    """Renew a lease from now on. Only its owner knows the id; no other verb moves a deadline."""
+    """Renew a lease from now on. Only its owner knows the id; no verb but a grow moves a deadline as well.
+
+    It only ever gets later: a renewal that the network has held back ends no lease sooner than a newer one has said.
+    """
     status = EXTENSIONS[known.state if known else None]
     if known is None or status is not Status.EXTENDED:
         return Decision(status)
-    return Decision(status, known._replace(deadline_ms=now_ms + verb.lease_ms))
+    return Decision(status, known._replace(deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms)))
 
 
 def grow(known: Reservation | None, verb: Grow, *, balances: Sequence[Balance], now_ms: int) -> Decision:
@@ -236,7 +239,7 @@ def grow(known: Reservation | None, verb: Grow, *, balances: Sequence[Balance], 
         return Decision(status)
     held = Amounts(*map(max, known.held, verb.to))
     _check_not_full(known.targets, balances, Amounts(*map(sub, held, known.held)))
-    grown = known._replace(held=held, deadline_ms=now_ms + verb.lease_ms)
+    grown = known._replace(held=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))
     return Decision(Status.GROWN, grown, postings(known, grown))
 
 

@@ -190,6 +190,19 @@ FAULTS = (
         "  local targets = known and known.target_list or {}\n",
         "  local targets = {}\n",
     ),
+    # Renewals.
+    Fault(
+        "a renewal that comes late shortens a lease",
+        "core/transitions.py",
+        "known._replace(deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
+        "known._replace(deadline_ms=now_ms + verb.lease_ms)",
+    ),
+    Fault(
+        "a renewal that comes late shortens a lease in Lua",
+        "stores/lua/_holds.lua",
+        "math.max(NOW + tonumber(lease_ms), tonumber(record.due))",
+        "NOW + tonumber(lease_ms)",
+    ),
     # Growth.
     Fault(
         "a grow lowers what is held",
@@ -218,8 +231,8 @@ FAULTS = (
     Fault(
         "a grow changes the expiry charge",
         "core/transitions.py",
-        "known._replace(held=held, deadline_ms=now_ms + verb.lease_ms)",
-        "known._replace(held=held, expiry_charge=held, deadline_ms=now_ms + verb.lease_ms)",
+        "known._replace(held=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
+        "known._replace(held=held, expiry_charge=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
     ),
     Fault(
         "a grow is refused by a limit",

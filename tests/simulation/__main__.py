@@ -62,7 +62,6 @@ class Summary:
         yield f"    {losses.by_store} whose ending the store acknowledged and lost"
         yield f"adjusts that the store acknowledged and lost: {losses.adjusts}"
         yield f"tickets that the store lost with all it knew of them: {losses.tickets}"
-        yield f"tickets whose lease a heartbeat that came late made shorter: {losses.shortened}"
         yield f"refused requests that a repeated reserve held for a lease: {losses.refused_twice}"
         yield f"journal entries without a span: {losses.untold}"
 

@@ -29,7 +29,6 @@ class Losses:
     gone, or slept through what it could know it by. ``by_worker``: its process was killed before an ending arrived,
     or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
     ``tickets`` are those that it lost with all that it knew of them: nobody finds them any more.
-    ``shortened`` are tickets that expired early: a heartbeat that came late gave them its own, shorter lease.
     ``untold`` are journal entries without a span, written by processes that ended soon after, or by a repeated call.
     ``refused_twice`` is nothing missing but too much, for a lease: the network repeated a reserve that had been
     refused, and the store, which remembers no refusal, then held it for nobody.
@@ -39,7 +38,6 @@ class Losses:
     by_worker: int = 0
     adjusts: int = 0
     tickets: int = 0
-    shortened: int = 0
     refused_twice: int = 0
     untold: int = 0
 

@@ -12,7 +12,7 @@ from typing import Any
 from budget_middleware.core.answers import Answer, CounterProof, Entry
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.statuses import Status
-from budget_middleware.core.verbs import Expire, Extend, Grow, Reserve
+from budget_middleware.core.verbs import Expire, Reserve
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.runtime_limits import KnownLimits, LimitKey, WrittenBack
 from tests.simulation.kept_texts import KeptTexts
@@ -20,7 +20,6 @@ from tests.stores.expected_state import Auditor, Fact
 from tests.stores.verbs import Verb
 
 VERBS = frozenset({"reserve", "finalize", "release", "extend", "grow", "expire", "adjust", "transfer"})
-_RENEWED = frozenset({Status.EXTENDED, Status.GROWN})
 _DECIDED = frozenset({Status.RESERVED, Status.REJECTED})
 
 Limits = Mapping[tuple[str, Period], int]
@@ -47,8 +46,6 @@ class Truth:
     # Said by operators since the store last lost anything: no worker knew it better before.
     limits_said: set[tuple[str, Period]] = field(default_factory=set)
     kept: KeptTexts = field(default_factory=KeptTexts)
-    # By reservation, those that renewals have given it, in their order.
-    leases_ms: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -113,8 +110,6 @@ class Witness:
         self.truth.auditor.check(verb, answer, remember_ms=10**8)
         self._chain(answer)
         self.grown += answer.status is Status.GROWN and answer.written > 0
-        if isinstance(verb, Extend | Grow) and answer.status in _RENEWED:
-            self.truth.leases_ms.setdefault(verb.id, []).append(verb.lease_ms)
         if isinstance(verb, Expire) and answer.status is Status.EXPIRED:
             self.truth.operator_releases.add(verb.id)
         if isinstance(verb, Reserve) and answer.status in _DECIDED and self._knows_limits(verb):

@@ -225,7 +225,7 @@ class Auditor:
             return "unknown"
         if fact.state != "pending":
             return ENDED.get(fact.state, "already_expired")
-        fact.deadline_ms = now_ms + verb.lease_ms
+        fact.deadline_ms = max(fact.deadline_ms, now_ms + verb.lease_ms)
         if isinstance(verb, Extend):
             return "extended"
         fact.held = Amounts(**{unit: max(getattr(fact.held, unit), getattr(verb.to, unit)) for unit in UNITS})

@@ -6,10 +6,10 @@ import pytest
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.statuses import Status
-from budget_middleware.core.verbs import Extend
+from budget_middleware.core.verbs import Extend, Grow
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
-from tests.stores.verbs import START_MS, adjust, figures, finalize, reserve
+from tests.stores.verbs import START_MS, adjust, figures, finalize, grow, reserve
 
 
 async def test_extend_counts_from_now_and_only_for_its_own_reservation(store: Store, clock: MovableClock):
@@ -24,9 +24,16 @@ async def test_extend_counts_from_now_and_only_for_its_own_reservation(store: St
     assert (await store.extend(Extend("r2", lease_ms=60_000))).status is Status.ALREADY_EXPIRED
 
 
-async def test_extend_may_shorten(store: Store, clock: MovableClock):
+@pytest.mark.parametrize("renewal", [Extend("r1", lease_ms=1000), grow("r1", "0.70", lease_s=1)])
+async def test_a_renewal_that_comes_late_ends_no_lease_sooner(
+    store: Store, clock: MovableClock, renewal: Extend | Grow
+):
     await store.reserve(reserve("r1", "0.60"))
-    await store.extend(Extend("r1", lease_ms=1000))
+    await store.extend(Extend("r1", lease_ms=86_400_000))
+    clock.advance(s=1)
+    await (store.extend(renewal) if isinstance(renewal, Extend) else store.grow(renewal))
+    clock.advance(s=86_398)
+    assert [held.deadline_ms - START_MS for held in await store.holds()] == [86_400_000]
     clock.advance(s=1)
     assert await store.holds() == []
     assert await figures(store) == ("0.00", "0.00")

@@ -10,6 +10,11 @@ local function indexes_of(record)
   return targets.indexes
 end
 
+-- A renewal that the network has held back ends no lease sooner than a newer one has said.
+local function renewed(record, lease_ms)
+  return math.max(NOW + tonumber(lease_ms), tonumber(record.due))
+end
+
 -- A counter whose window is over outlives what it is held for.
 local function outlive(targets, deadline)
   for at = 1, #targets do

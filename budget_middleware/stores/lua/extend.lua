@@ -5,7 +5,7 @@ function verbs.extend(id, lease_ms)
   local status = extension_of(known and known.state or STATUS_UNKNOWN)
   if status ~= STATUS_EXTENDED then return answer(status, known) end
 
-  local deadline, due_before = NOW + tonumber(lease_ms), known.due
+  local deadline, due_before = renewed(known, lease_ms), known.due
   known.due = whole(deadline)
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
   move_hold(known, due_before, known.due)

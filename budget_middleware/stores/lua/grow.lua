@@ -20,7 +20,7 @@ function verbs.grow(id, to, lease_ms, tail, wanted)
   if status ~= STATUS_EXTENDED then return answer(status, known, known and targets) end
 
   load_counters(targets)
-  local held, deadline, due_before = larger_of(known.held, to), NOW + tonumber(lease_ms), known.due
+  local held, deadline, due_before = larger_of(known.held, to), renewed(known, lease_ms), known.due
   check_not_full(targets, held, known.held)
   local booked_before, held_before = figures_of(known)
   known.held, known.due = held, whole(deadline)
