@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
 
 from budget_middleware.apis.base import Ask, Refusal
-from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage, size_modes
+from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage, size_modes, used_by_itself
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import MAX_TOKENS, largest, last_segment, list_of, mapping_of, text_in, token_count
@@ -60,7 +60,7 @@ class _BedrockJob(JobApi):
             return None
         stage = _STAGES.get(status, Stage.RUNNING)
         answered = token_count(job.get("successRecordCount")) if stage is not Stage.RUNNING else None
-        return JobState(id_, stage, (("", Usage(calls=answered)),) if answered else ())
+        return JobState(id_, stage, used_by_itself(Usage(calls=answered or 0)))
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal as a bare message."""

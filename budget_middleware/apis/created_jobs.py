@@ -68,6 +68,11 @@ class JobState(NamedTuple):
     cost_nanos: int | None = None
 
 
+def used_by_itself(usage: Usage) -> tuple[tuple[str, Usage], ...]:
+    """What the model of the job has used, as `JobState.used` has it: empty where an answer shows nothing of it."""
+    return (("", usage),) if usage != Usage() else ()
+
+
 class JobApi(JsonApi):
     """`POST` of a job. Its work goes on after the answer, whoever waits."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage
+from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage, used_by_itself
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import MAX_TOKENS, list_of, mapping_of, name_in, text_in, token_count, whole_number
@@ -51,12 +51,11 @@ class OpenAIFineTuning(JobApi):
             return None
         trained = token_count(job.get("trained_tokens"))
         is_timed = mapping_of(job.get("method")).get("type") == _REINFORCEMENT
-        usage = Usage(training_tokens=trained or 0, training_ms=_lasted_ms(job) if is_timed else 0)
-        used = (("", usage),) if usage != Usage() else ()
+        used = used_by_itself(Usage(training_tokens=trained or 0, training_ms=_lasted_ms(job) if is_timed else 0))
         if status == "succeeded":
             return JobState(id_, Stage.DONE, used)
         if status == "failed":
-            return JobState(id_, Stage.FREE, (("", Usage(training_tokens=trained)),) if trained else ())
+            return JobState(id_, Stage.FREE, used_by_itself(Usage(training_tokens=trained or 0)))
         return JobState(id_, Stage.STOPPED if status in ("cancelled", "canceled") else Stage.RUNNING, used)
 
 

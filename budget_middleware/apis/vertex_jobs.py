@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, Final
 
 from budget_middleware.apis.base import Ask, Refusal
-from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage
+from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage, used_by_itself
 from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.google_fields import both, values_of
 from budget_middleware.apis.paths import ends_in
@@ -63,7 +63,7 @@ class _VertexJob(JobApi):
             return None
         stage = _STAGES.get(state, Stage.RUNNING)
         used = self.used(job) if stage is not Stage.RUNNING else Usage()
-        return JobState(id_, stage, (("", used),) if used != Usage() else ())
+        return JobState(id_, stage, used_by_itself(used))
 
     def used(self, job: Mapping[str, object]) -> Usage:
         """What a job that is over shows that was used."""
