@@ -6,6 +6,8 @@ from functools import partial
 import fakeredis
 import pytest
 
+from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
@@ -18,6 +20,7 @@ from tests.stores.deployments import Cluster, Watched, started
 from tests.stores.shards import OneShardStore, opener_of_memory_shards
 
 OpenStore = Callable[..., Store]
+OpenLedger = Callable[[], Ledger]
 
 STORES = ("memory", "sqlite", "postgres", "server")
 FAKE = "fakeredis"
@@ -103,3 +106,18 @@ async def store(open_store: OpenStore) -> AsyncIterator[Store]:
     store = open_store()
     yield store
     await audit(store)
+
+
+@pytest.fixture
+async def open_worker(open_store: OpenStore) -> AsyncIterator[OpenLedger]:
+    """Opens a ledger of one worker over the counters of the test; each key has 1 USD a month."""
+    opened: list[Ledger] = []
+
+    def open_one() -> Ledger:
+        opened.append(Ledger(open_store(), limits=parse_limits("key=1/month"), store_timeout_s=10))
+        return opened[-1]
+
+    yield open_one
+    await audit(open_store())
+    for ledger in opened:
+        await ledger.drain()

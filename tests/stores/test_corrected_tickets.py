@@ -1,46 +1,36 @@
 """What is kept beside a ticket, and how it is corrected when its deadline is over, on each store."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Job, Ledger, OpenTicket
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
-from tests.stores.audit import audit
-from tests.stores.conftest import OpenStore
+from tests.stores.conftest import OpenLedger
 from tests.stores.verbs import figures
 
 JOB = Job("openai-realtime-direct", "rtc_1")
 HOUR_S = 3_600
 CENT = 10_000_000
 
-OpenLedger = Callable[[], Ledger]
-
 
 @pytest.fixture
-async def open_worker(open_store: OpenStore) -> AsyncIterator[OpenLedger]:
-    """Opens a ledger of one worker over the counters of the test; it books ten cents for a call at its deadline."""
-    opened: list[Ledger] = []
+def open_worker(open_worker: OpenLedger) -> OpenLedger:
+    """As ever, but ten cents are booked for a call at its deadline."""
 
     def open_one() -> Ledger:
-        ledger = Ledger(open_store(), limits=parse_limits("key=1/month"), store_timeout_s=10)
+        ledger = open_worker()
 
         async def correct(found: OpenTicket) -> None:
             await ledger.tickets.book(found, Amounts(usd=10 * CENT), reason="corrected")
 
         ledger.tickets.at_deadline[JOB.api] = correct
-        opened.append(ledger)
         return ledger
 
-    yield open_one
-    await audit(open_store())
-    for ledger in opened:
-        await ledger.drain()
+    return open_one
 
 
 async def keep(ledger: Ledger, job: Job) -> None:

@@ -1,41 +1,19 @@
 """Tickets: reservations without an owner, found by their job at any worker, and booked once whoever asks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 
-import pytest
-
-from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Job, Ledger
 from budget_middleware.ledger.tickets import tickets_of
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
-from tests.stores.audit import audit
-from tests.stores.conftest import OpenStore
+from tests.stores.conftest import OpenLedger
 from tests.stores.verbs import figures, whole_journal
 
 JOB = Job("openai-batches", "batch_1")
 DAY_S = 86_400
 CENT = 10_000_000
-
-OpenLedger = Callable[[], Ledger]
-
-
-@pytest.fixture
-async def open_worker(open_store: OpenStore) -> AsyncIterator[OpenLedger]:
-    """Opens a ledger of one worker over the counters of the test."""
-    opened: list[Ledger] = []
-
-    def open_one() -> Ledger:
-        opened.append(Ledger(open_store(), limits=parse_limits("key=1/month"), store_timeout_s=10))
-        return opened[-1]
-
-    yield open_one
-    await audit(open_store())
-    for ledger in opened:
-        await ledger.drain()
 
 
 async def keep(ledger: Ledger, *, job: Job = JOB, cents: int = 60, charge_cents: int = 60) -> Hold:
