@@ -47,7 +47,7 @@ class BudgetMiddleware:
     `docs/configuration.md`. `limits_source` and `accounts_source` are async functions of an account and of a
     key's subject, `price_source` a plain one of a model's name, `credential_source` either, from an ASGI scope to the
     API key that the gateway reads there, `operator_source` an async one to who may use the admin API; `store` takes the
-    place of `store_url`. `apis` are dialects of your own, which come before the built-in ones (`docs/apis.md`).
+    place of `store_url`. `apis` are dialects of your own, which come before the built-in ones (`docs/own-dialect.md`).
 
     A wrong setting does not raise here, where servers would swallow it: it stops the server at start-up, and
     where there is none, every metered request is answered 500.

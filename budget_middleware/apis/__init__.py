@@ -1,6 +1,6 @@
 """What each LLM API's requests and answers say. One small module an API, all of the same shape.
 
-The names below are public: a dialect of your own derives from `JsonApi` (`docs/apis.md`, "A dialect of your own").
+The names below are public: a dialect of your own derives from `JsonApi` (`docs/own-dialect.md`).
 """
 
 from typing import Final
