@@ -203,12 +203,20 @@ class AnswerReader:
             pieces = self._gather(pieces)
         if self._splitter is None:
             if last and self._framing in (_JSON, _UNKNOWN):
-                self._read_body(self._body)
+                self._read_gathered()
             return chunk
         forwarded = self._read(self._splitter, pieces, last=last)
         splits_events = isinstance(self._splitter, EventSplitter) and self._splitter.is_between_events
         self._may_pass = splits_events and self._inflater is None and not self._misses_text
         return forwarded if self._hide_usage else chunk
+
+    def read_whole(self) -> bool:
+        """Whether a document is there as a whole though nobody has said that it ends; it is read then."""
+        is_gathered = self._splitter is None and self._framing in (_JSON, _UNKNOWN)
+        # A part of one hardly ends so, and need not be parsed.
+        if not is_gathered or not self._body.rstrip(_JSON_BLANKS).endswith(b"}"):
+            return False
+        return self._read_gathered()
 
     @property
     def can_be_stopped(self) -> bool:
@@ -271,19 +279,27 @@ class AnswerReader:
                 return chain((piece,), rest)
         return ()
 
-    def _read_body(self, body: bytes | bytearray) -> None:
+    def _read_gathered(self) -> bool:
+        # Once: what comes behind it is no part of it.
+        self._framing = _OPAQUE
+        return self._read_body(self._body)
+
+    def _read_body(self, body: bytes | bytearray) -> bool:
+        """Read a document; whether it is one."""
         kind = self._api.ordinary_answer
         answer = OrdinaryReader.of(kind).read(body) if kind is not None else None
         if answer is not None:
             answer.add_to(self.seen)
-            return
+            return True
         if is_heavy(body):
-            self._api.read_json(parse_body(lightened(bytes(body))), self.seen)
+            short = lightened(bytes(body))
+            self._api.read_json(parse_body(short), self.seen)
             self.seen.has_unread_output, self.seen.readable = True, False
-            return
+            return short != b"{}"
         document = parse_body(body)
         if document is not UNREADABLE:
             self._api.read_json(document, self.seen)
+        return document is not UNREADABLE
 
 
 def _without_usage(chunk: bytes, spans: Sequence[tuple[int, int]], events: Sequence[OrdinaryEvent]) -> bytes | None:

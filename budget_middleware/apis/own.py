@@ -1,14 +1,16 @@
 """Dialects of the user's own, as `BudgetMiddleware(apis=[…])` takes them: checked at start-up, isolated later.
 
 A mistake in one of them costs the reading of an answer, never the answer: what was not read is booked by the estimate.
+Figures that are none are such a mistake, for what is not a count must not reach a counter.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.ordinary import OrdinaryEvent
+from budget_middleware.apis.own_figures import fields_of, go_back, wrong_in_ask, wrong_in_seen
 from budget_middleware.apis.seen import Seen
 
 _METHODS: Final = ("matches", "read_request", "ask_for_usage", "read_json", "read_event", "error_body")
@@ -31,44 +33,73 @@ class OwnApi:
         self._is_broken_known = False
         self.name = api.name
         self.provider = api.provider
-        self.ordinary_event = api.ordinary_event
-        self.ordinary_answer = api.ordinary_answer
+        self.ordinary_event = self._guarded(api.ordinary_event)
+        self.ordinary_answer = self._guarded(api.ordinary_answer)
         self.matches = api.matches
-        self.ask_for_usage = api.ask_for_usage
 
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
         """Read a request. A mistake is not caught: nothing has been spent, and nothing could be reserved."""
-        return self._api.read_request(body, path=path, n_bytes=n_bytes, query=query)
+        ask = self._api.read_request(body, path=path, n_bytes=n_bytes, query=query)
+        if wrong := wrong_in_ask(ask):
+            raise TypeError(f"apis: {self.name} read a request of which {wrong}")
+        return ask
+
+    def ask_for_usage(self, raw: bytes, body: object) -> bytes | None:
+        """The body that asks for usage, or nothing: the app gets the request as it came."""
+        try:
+            asking = self._api.ask_for_usage(raw, body)
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
+            self._report(f"raised {type(error).__name__} while it asked for a usage, so that none is asked for")
+            return None
+        return asking if isinstance(asking, bytes) else None
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Read an answer, or leave it unread."""
-        try:
-            self._api.read_json(document, seen)
-        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
-            self._leave_unread(error, seen)
+        self._read(seen, lambda: self._api.read_json(document, seen))
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:
         """Read an event, or pass it on unread."""
-        try:
-            return self._api.read_event(data, seen, hide_usage=hide_usage)
-        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
-            self._leave_unread(error, seen)
-            return data
+        shown: bytes | None = data
+
+        def read() -> None:
+            nonlocal shown
+            shown = self._api.read_event(data, seen, hide_usage=hide_usage)
+
+        self._read(seen, read)
+        return shown
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal in the dialect's own shape."""
         return self._api.error_body(refusal)
 
-    def _leave_unread(self, error: Exception, seen: Seen) -> None:
-        seen.has_unread_output = True
+    def _guarded(self, kind: type[OrdinaryEvent] | None) -> type[OrdinaryEvent] | None:
+        """The same ordinary events, which add what can be."""
+        if kind is None:
+            return None
+
+        def add_to(event: OrdinaryEvent, seen: Seen) -> None:
+            self._read(seen, lambda: kind.add_to(event, seen))
+
+        return type(kind.__name__, (kind,), {"add_to": add_to})
+
+    def _read(self, seen: Seen, read: Callable[[], None]) -> None:
+        before, mistake = fields_of(seen), ""
+        try:
+            read()
+        except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
+            # Its text may hold what was to be read.
+            mistake = f"raised {type(error).__name__}"
+        if wrong := wrong_in_seen(seen):
+            go_back(seen, before)
+            mistake = mistake or f"found what cannot be ({wrong})"
+        if mistake:
+            seen.has_unread_output = True
+            self._report(f"{mistake} while it read an answer, which is therefore booked at its estimate")
+
+    def _report(self, what: str) -> None:
         if not self._is_broken_known:
             self._is_broken_known = True
-            # Its text may hold what was to be read.
-            _log.warning(
-                "apis: %s raised %s while it read an answer, which is therefore booked at its estimate (logged once)",
-                self.name,
-                type(error).__name__,
-            )
+            _log.warning("apis: %s %s (logged once)", self.name, what)
 
 
 def own_apis(apis: object, *, taken: Iterable[str]) -> tuple[Api, ...]:

@@ -79,6 +79,7 @@ class Exchange:
         self._ledger_mark = ledger_mark
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
+        self._settlement.read_whole = self._reader.read_whole
         self._seen = self._reader.seen
         self._seen.in_background = admitted.quote.ask.is_unseen
         self._growth = self._hold.growth

@@ -100,7 +100,7 @@ class BudgetResponder:
             if isinstance(admitted, Refused):
                 await self._refuse(api, admitted, send)
                 return
-            started = time.monotonic()
+            started, exchange = time.monotonic(), None
             try:
                 at_most = affordable_tokens(admitted) if self._clamps else None
                 hides_usage, scope = for_the_app(api, scope, body, at_most=at_most)
@@ -117,6 +117,9 @@ class BudgetResponder:
                 )
                 await exchange.run(self._app, scope)
             finally:
+                if exchange is None:
+                    # Nobody else would end it.
+                    self._ledger.release(admitted.hold, reason="it could not be passed on")
                 self._mean_call_s += _SMOOTHING * (time.monotonic() - started - self._mean_call_s)
         finally:
             body.close()

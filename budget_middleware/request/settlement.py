@@ -12,26 +12,24 @@ since the first ending of a reservation is the only one.
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, charge_of
-from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.units import Amounts, Unit, amounts_of
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, usage_attributes
+from budget_middleware.request.bill_notes import report_contradiction, report_late_cost, report_unpriced
 from budget_middleware.request.jobs.background import keep_for_job
 from budget_middleware.request.lessons import learn_from_answer, remember_who_answered
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
 from budget_middleware.request.shown_model import short, shown_model
 from budget_middleware.settings import Settings
-from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import names
-from budget_middleware.telemetry.traceparent import log_ids
 
 # Python 3.11 takes ten times as long to find the member of an enum as a global.
 _COMPLETE = End.COMPLETE
@@ -45,7 +43,8 @@ class Settlement:
     The exchange fills in what it sees: the answer's ``status``, ``inner_id`` (the reservation of a guard behind us that
     books the call), and whether ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the
     ledger ended it, or it was stopped at a limit, and the answer must not go on. ``is_kept``: its hold is kept for a
-    job, whose cost is not known.
+    job, whose cost is not known. ``read_whole`` is asked of an answer that breaks off: whether it is there as a whole
+    all the same, of which nobody has told the end.
     """
 
     def __init__(self, admitted: Admitted, *, seen: Seen, settings: Settings, ledger: Ledger) -> None:
@@ -55,6 +54,7 @@ class Settlement:
         self.inner_id = ""
         self.output_began = False
         self.charge: Charge | None = None
+        self.read_whole: Callable[[], bool] | None = None
         self.is_cut = self.is_kept = False
         self.counts_more_than_money = admitted.hold.counts_more_than_money
         # Why it was stopped, if it was; in the reason of its booking.
@@ -110,6 +110,26 @@ class Settlement:
         hold = self._admitted.hold
         # An ending may be owed for long, and nothing of the request is to be kept with its hold.
         hold.abort = hold.growth = None
+        try:
+            return self._verb(end)
+        except Exception:  # noqa: BLE001 - whatever it is, the hold must end
+            _log.exception("%s cannot be billed: it is booked as it was estimated", hold.id)
+            return self._by_estimate()
+
+    def _by_estimate(self) -> Finalize:
+        """What ends a hold whatever goes wrong with its bill, for nothing else would end it."""
+        hold, quote, self.is_kept = self._admitted.hold, self._admitted.quote, False
+        if self.charge is None:
+            self.charge = Charge(quote.expected_nanos, "estimated_full").with_added(self.handle.end())
+        if self._has_begun is not None:
+            self._has_begun.set()
+        actual = hold.counted(Amounts(usd=self.charge.nanos, tokens=quote.mean_tokens, requests=1))
+        return Finalize(hold.id, hold.targets, actual, reason=self.charge.reason, wants_entries=False)
+
+    def _verb(self, end: End) -> Ending:
+        if end is not _COMPLETE and self.read_whole is not None and self.read_whole():
+            end = _COMPLETE
+        hold = self._admitted.hold
         added_nanos = self.handle.end()
         evidence = self.bill.evidence(
             self._seen,
@@ -134,9 +154,9 @@ class Settlement:
         if self.bill.answered is not None:
             remember_who_answered(self._admitted, answered=self.bill.answered, ledger=self._ledger)
         if charge.reason.startswith(UNRECONCILED):
-            self._report_contradiction()
+            report_contradiction(self._ledger, self._admitted.quote, self.bill)
         if self.bill.unpriced:
-            self._report_unpriced()
+            report_unpriced(self._ledger, self._admitted.quote, self.bill)
         # The ledger asks for entries where somebody records a span, which is not known yet.
         who = self._who_answered() if self.bill.answered is not None else ""
         reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who)))
@@ -209,31 +229,7 @@ class Settlement:
         actual_nanos = evidence.actual_nanos
         if actual_nanos is not None and actual_nanos > self.charge.nanos:
             self._is_late_cost_logged = True
-            hold = self._admitted.hold
-            _log.warning(
-                "%s was ended at $%s before its answer reported the true cost of $%s; the difference is not booked",
-                hold.id,
-                usd_from_nanos(self.charge.nanos),
-                usd_from_nanos(actual_nanos),
-                extra=log_ids(hold.id, hold.reserve_trace),
-            )
-
-    def _report_contradiction(self) -> None:
-        """Count a usage that contradicts itself, and note what it looks like: no figure of it, no text."""
-        kind, _, fields = self.bill.contradiction.partition(": ")
-        model = self._admitted.quote.metric_model
-        self._ledger.telemetry.metrics.count_unreconciled(kind=kind, model=model)
-        if self._ledger.add_note(Topic.USAGE, f"{model}: {kind} ({fields})"):
-            _log.warning(
-                "a usage of %s contradicts itself (%s): booked at the larger reading", model, self.bill.contradiction
-            )
-
-    def _report_unpriced(self) -> None:
-        """Note what was used and has no price: it is missing from the bill."""
-        model = self._admitted.quote.metric_model
-        for what in sorted(self.bill.unpriced):
-            if self._ledger.add_note(Topic.UNPRICED, f"{model}: {what}"):
-                _log.warning("%s has no price for %s: served, and booked without it", model, what)
+            report_late_cost(self._admitted.hold, booked_nanos=self.charge.nanos, true_nanos=actual_nanos)
 
     def _count(self, charge: Charge, end: End) -> None:
         metrics = self._ledger.telemetry.metrics
