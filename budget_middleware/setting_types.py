@@ -123,13 +123,14 @@ def redact_url(url: str) -> str:
 
 def _file(value: str) -> Path | None:
     if value and not Path(value).is_file():
-        raise ValueError
+        found = "it is no file" if Path(value).exists() else "there is no such file"
+        raise ValueError(f"{found}; accepted: the path of a file")
     return Path(value) if value else None
 
 
 def _folder(value: str) -> Path | None:
     if value and Path(value).exists() and not Path(value).is_dir():
-        raise ValueError
+        raise ValueError("it is no folder; accepted: the path of a folder")
     return Path(value) if value else None
 
 
@@ -177,8 +178,10 @@ def _routes(value: str) -> tuple[RouteRule, ...]:
 
 def _route(entry: str) -> RouteRule:
     match = re.fullmatch(r"-(?P<less>/[^\s=?#]+)|(?P<more>/[^\s=?#]+)=(?P<api>\S+)", entry)
-    if match is None or (match["api"] or _API_NAMES[0]) not in _API_NAMES:
+    if match is None:
         raise ValueError(f"{entry!r}: accepted: {ROUTES_ACCEPTED}")
+    if match["api"] and match["api"] not in _API_NAMES:
+        raise ValueError(f"{entry!r}: there is no API {match['api']!r}; accepted: {', '.join(_API_NAMES)}")
     suffix = match["less"] or match["more"]
     if not suffix.replace("*", "").strip("/"):
         raise ValueError(f"{entry!r}: accepted is a path with a segment besides *")

@@ -128,10 +128,8 @@ URLS = (
 SQLITE_FORM = "accepted: sqlite:///PATH below the working directory, or sqlite:////PATH from the root"
 NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"
 TRACE_URL = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
-ROUTES = (
-    "/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: "
-    f"{', '.join(api.name for api in APIS)}, mcp, a2a"
-)
+API_NAMES = f"{', '.join(api.name for api in APIS)}, mcp, a2a"
+ROUTES = f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {API_NAMES}"
 ZONES = "a name of the IANA time zone database, such as Europe/Berlin"
 
 BAD = [
@@ -176,10 +174,14 @@ BAD = [
     ("priority", "header:x y", "BUDGET_PRIORITY='header:x y': accepted: header:NAME"),
     ("on_store_error", "shut", "BUDGET_ON_STORE_ERROR='shut': accepted: local, open, closed"),
     ("limits", "@/nowhere", "BUDGET_LIMITS='@/nowhere': cannot read the file: No such file or directory"),
-    ("accounts_file", "/nowhere", "BUDGET_ACCOUNTS_FILE='/nowhere': accepted: the path of a file"),
+    (
+        "accounts_file",
+        "/nowhere",
+        "BUDGET_ACCOUNTS_FILE='/nowhere': there is no such file; accepted: the path of a file",
+    ),
     ("known_keys_only", "2", "BUDGET_KNOWN_KEYS_ONLY='2': accepted: 0, 1"),
     ("mode", "Shadow", "BUDGET_MODE='Shadow': accepted: enforce, shadow, off"),
-    ("prices", "/", "BUDGET_PRICES='/': accepted: the path of a file"),
+    ("prices", "/", "BUDGET_PRICES='/': it is no file; accepted: the path of a file"),
     (
         "default_output_tokens",
         "0",
@@ -193,7 +195,7 @@ BAD = [
     ("history_url", "sqlite:///x/", "BUDGET_HISTORY_URL='sqlite:///x/': a file is accepted, not a folder"),
     ("history_days", "0", "BUDGET_HISTORY_DAYS='0': accepted: days from 1 to 36500"),
     ("spool_max", "0", "BUDGET_SPOOL_MAX='0': accepted: endings from 1 to 10000000"),
-    ("spool_path", "/dev/null", "BUDGET_SPOOL_PATH='/dev/null': accepted: the path of a folder"),
+    ("spool_path", "/dev/null", "BUDGET_SPOOL_PATH='/dev/null': it is no folder; accepted: the path of a folder"),
     ("drain_timeout_s", "-1", "BUDGET_DRAIN_TIMEOUT_S='-1': accepted: seconds from 0 to 3600"),
     ("max_hold_s", "0", "BUDGET_MAX_HOLD_S='0': accepted: seconds from 0.1 to 2592000"),
     ("idle_hold_s", "never", "BUDGET_IDLE_HOLD_S='never': accepted: seconds from 0.1 to 2592000"),
@@ -234,7 +236,7 @@ BAD = [
     (
         "routes",
         "-/a; /b=cohere",
-        f"BUDGET_ROUTES='-/a; /b=cohere': '/b=cohere': accepted: {ROUTES}",
+        f"BUDGET_ROUTES='-/a; /b=cohere': '/b=cohere': there is no API 'cohere'; accepted: {API_NAMES}",
     ),
     ("max_body_bytes", "10MB", "BUDGET_MAX_BODY_BYTES='10MB': accepted: bytes from 1 to 1000000000"),
     ("max_bodies_bytes", "0", "BUDGET_MAX_BODIES_BYTES='0': accepted: bytes from 1 to 100000000000"),

@@ -142,6 +142,10 @@ def _rule(entry: _Piece) -> LimitRule:
 
 
 def _limit(entry: _Piece) -> tuple[Slot | None, Terms]:
+    before_modes, comma, _ = entry.partition("!")[0].partition(",")
+    if comma.text:
+        reason = "',' separates no limits and no digits; accepted is ';' between limits, and 1000 for a thousand"
+        raise _WrongPiece(before_modes.end, reason)
     if _may_have_token(entry.text):
         raise _WrongPiece(entry.column, f"it is not a limit; accepted are {ACCEPTED_LIMITS}")
     if entry.text == NONE:

@@ -76,8 +76,8 @@ def require_file(settings: Settings) -> None:
     """OperationError where the store would be a file that is not there: an operator may stand in another folder."""
     if scheme_of(settings.store_url) == SQLITE and not (path := parse_sqlite(settings.store_url).path).exists():
         raise OperationError(
-            f"BUDGET_STORE_URL={settings.store_url}: there is no {path}; set BUDGET_STORE_URL to the gateway's;"
-            " if it has none, work in the folder in which it starts, or name its file from the root: sqlite:////PATH"
+            f"BUDGET_STORE_URL={settings.store_url}: there is no file {path}; set BUDGET_STORE_URL as the gateway has"
+            " it; if the gateway has none, run this in the folder in which it starts, or name its file: sqlite:////PATH"
         )
 
 

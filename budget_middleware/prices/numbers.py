@@ -100,4 +100,5 @@ def number_of(value: object) -> Decimal | None:
 
 def refuse(model: str, field: str, value: object, accepted: str) -> NoReturn:
     """Raise a ValueError, in one line that names all of these."""
-    raise ValueError(f"model {model!r}: {field} is {str(value)[:40]!r}; accepted is {accepted}")
+    found = "missing" if value is None else repr(str(value)[:40])
+    raise ValueError(f"model {model!r}: {field} is {found}; accepted is {accepted}")

@@ -48,7 +48,7 @@ def test_a_file_that_is_not_there_is_not_made(cli: RunCli, tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     ran = cli("status", BUDGET_STORE_URL="")
     assert (ran.code, ran.out) == (2, "")
-    assert f"there is no {tmp_path}/budget.db; set BUDGET_STORE_URL to the gateway's; if it has none, work" in ran.err
+    assert f"there is no file {tmp_path}/budget.db; set BUDGET_STORE_URL as the gateway has it; if" in ran.err
     assert list(tmp_path.iterdir()) == []
 
 

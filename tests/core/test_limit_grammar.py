@@ -98,6 +98,8 @@ def test_each_form_and_its_canonical_text(text: str, slot: Slot | None, terms: T
         ("key=ten/day", 5, "'ten' is not an amount; accepted are"),
         ("key=1.2.3/day", 5, "'1.2.3' is not an amount in USD; accepted is a decimal number such as 0.25"),
         ("key=10", 7, "the period is missing; accepted are AMOUNT[UNIT]/PERIOD"),
+        ("key=10/day,team=5/day", 11, "',' separates no limits and no digits; accepted is ';' between limits"),
+        ("key=1,000/day", 6, "',' separates no limits and no digits"),
         ("key=10/", 8, "the period is missing"),
         ("key=none!soft", 9, "the period is missing"),
         ("key= 10/fortnight", 9, "'fortnight' is not a period; accepted are"),

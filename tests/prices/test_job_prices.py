@@ -115,10 +115,10 @@ def test_prices_of_videos_in_litellms_shape(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[models.gpt]\ntraining = 25\n", "model 'gpt': input is 'None'; accepted is a price for both input and"),
+        ("[models.gpt]\ntraining = 25\n", "model 'gpt': input is missing; accepted is a price for both input and"),
         (
             '[models."fine-tuning/gpt"]\ninput = 2\noutput = 4\n',
-            "model 'fine-tuning/gpt': hold_at_most is 'None'; accepted is call",
+            "model 'fine-tuning/gpt': hold_at_most is missing; accepted is call",
         ),
         (
             "[models.gpt]\ninput = 1\noutput = 1\nhold_at_most = 2\n",

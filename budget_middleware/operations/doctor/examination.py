@@ -24,7 +24,7 @@ async def examine(environment: Mapping[str, str], settings: Settings | None = No
         try:
             settings = settings or load()
         except SettingsError as error:
-            failed = Finding("settings", Health.FAIL, str(error), "correct it: no gateway starts with it")
+            failed = Finding("settings", Health.FAIL, str(error), "correct this setting: no gateway starts with it")
             spans, about_settings = SpansPer.COUNTER, [failed]
         else:
             spans, about_settings = settings.spans, await _findings_of(settings)
