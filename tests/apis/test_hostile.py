@@ -1,7 +1,7 @@
 """Bad input for every API: nothing is raised, nothing is lost, memory is bounded, and a usage makes sense or is none.
 
-FUZZ_EXAMPLES says how many examples of each kind to try for each API; of the recorded documents, which are several
-for each, half as many each.
+FUZZ_EXAMPLES says how many examples of each kind to try: twice as many of what every API gets alike, and half as many
+of each recorded document, for there are several of an API.
 """
 
 import gzip
@@ -11,7 +11,7 @@ import tracemalloc
 from itertools import product
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
@@ -30,6 +30,7 @@ from tests.apis.test_dialect_requests import REQUESTS
 BY_NAME = {api.name: api for api in APIS}
 every_api = pytest.mark.parametrize("name", BY_NAME)
 fuzz = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "50")), suppress_health_check=list(HealthCheck))
+fuzz_all_apis = settings(fuzz, max_examples=2 * fuzz.max_examples)
 fuzz_a_document = settings(fuzz, max_examples=(fuzz.max_examples + 1) // 2)
 
 # Every name that means something somewhere, with values that may not.
@@ -112,11 +113,12 @@ def dumped(document):
 
 
 class TestRequests:
-    @every_api
-    @fuzz
+    @fuzz_all_apis
     @given(body=ANY_JSON)
-    def test_any_json(self, name, body):
-        self.ask(name, body)
+    def test_any_json(self, body):
+        for name in BY_NAME:
+            note(name)
+            self.ask(name, body)
 
     @pytest.mark.parametrize("request_name", REQUESTS)
     @fuzz_a_document
@@ -161,12 +163,13 @@ class TestRequests:
 
 
 class TestAnswers:
-    @every_api
-    @fuzz
+    @fuzz_all_apis
     @given(content_type=st.sampled_from(list(WRITERS)), documents=st.lists(ANY_JSON, max_size=4), places=CUTS)
-    def test_any_json(self, name, content_type, documents, places):
+    def test_any_json(self, content_type, documents, places):
         body = WRITERS[content_type](*documents)
-        assert read(name, content_type, body, places) == read(name, content_type, body)
+        for name in BY_NAME:
+            note(name)
+            assert read(name, content_type, body, places) == read(name, content_type, body)
 
     @pytest.mark.parametrize("answer", ANSWERS)
     @fuzz_a_document
@@ -195,20 +198,22 @@ class TestAnswers:
             (b"content-encoding", b"gzip"),
         )
 
-    @every_api
-    @fuzz
+    @fuzz_all_apis
     @given(data=st.binary(max_size=200), content_type=st.sampled_from([*WRITERS, "", "text/plain"]), places=CUTS)
-    def test_any_bytes(self, name, data, content_type, places):
-        read(name, content_type, data, places)
+    def test_any_bytes(self, data, content_type, places):
+        for name in BY_NAME:
+            note(name)
+            read(name, content_type, data, places)
 
-    @every_api
-    @fuzz
+    @fuzz_all_apis
     @given(event=st.binary(max_size=50) | ANY_JSON.map(dumped), hide_usage=st.booleans())
     @example(event=b'{"type":"message_delta","usage":{"output_tokens":5}}', hide_usage=False)
-    def test_any_event(self, name, event, hide_usage):
-        seen = Seen()
-        BY_NAME[name].read_event(event, seen, hide_usage=hide_usage)
-        check(seen)
+    def test_any_event(self, event, hide_usage):
+        for name, api in BY_NAME.items():
+            note(name)
+            seen = Seen()
+            api.read_event(event, seen, hide_usage=hide_usage)
+            check(seen)
 
 
 class TestMemory:

@@ -283,12 +283,12 @@ PATTERNS: dict[str, Callable[[str], object]] = {
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_f43_a_pattern_takes_seconds(name):
-    """Right is less than 5 ms at 64 kB; others use this machine too."""
+    """Right is less than 10 ms at 64 kB, and what is quadratic takes seconds; others use this machine too."""
     matches = PATTERNS[name]
     for end in ("!", "/invoke", ":generateContentx"):
         for start, unit in [*((start, unit) for start in STARTS for unit in UNITS), *(("/", word) for word in WORDS)]:
             text = start + unit * (65_536 // len(unit)) + end
-            if cpu_ms(partial(matches, text), runs=1) > 5:
+            if cpu_ms(partial(matches, text), runs=1) > 20:
                 assert grows_linearly(matches, unit, start=start, end=end), (start, unit)
 
 

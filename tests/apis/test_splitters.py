@@ -147,5 +147,6 @@ def test_many_small_pieces_take_linear_time(splitter, byte):
         return time.thread_time() - start
 
     # Sixteen times as many; were every piece looked at anew with all before it, 256 times as long. It is the
-    # processor's time, which no other process lengthens.
-    assert min(seconds(80_000) for _ in range(2)) < 100 * min(seconds(5_000) for _ in range(5))
+    # processor's time, which no other process lengthens. The second try is for a moment in which the core was slow.
+    few_s = min(seconds(5_000) for _ in range(3))
+    assert any(seconds(80_000) < 100 * few_s for _ in range(2))
