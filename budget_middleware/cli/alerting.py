@@ -16,12 +16,14 @@ def add_to(commands: Any) -> None:
         commands,
         "alerts",
         on_state(_alerts, may_be_away=True),
-        says="Show alerts that were sent, that wait to be sent, and that failed; `alerts test` sends one.",
+        says="Show alerts: those that were sent, that wait to be sent, and that failed; `alerts test` sends one.",
         more="`alerts test` exits 1 if a receiver did not take it.",
     )
-    command.add_argument("what", nargs="?", choices=("list", "test"), default="list", help="(default list)")
-    command.add_argument("--state", type=AlertState, choices=tuple(AlertState), help="only those")
-    command.add_argument("--account", type=account, help="only those of one account")
+    command.add_argument(
+        "what", nargs="?", choices=("list", "test"), default="list", help="list: show them (default); test: send one"
+    )
+    command.add_argument("--state", type=AlertState, choices=tuple(AlertState), help="only alerts in this state")
+    command.add_argument("--account", type=account, help="only alerts about this account")
 
 
 async def _alerts(context: OperatorContext, arguments: Namespace) -> int:

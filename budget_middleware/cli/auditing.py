@@ -21,12 +21,12 @@ def add_to(commands: Any) -> None:
         says="Check every counter against its journal and its reservations; exit 1 if one differs.",
     )
     command.add_argument(
-        "--repair", action="store_true", help="book the differences as journal entries, then audit again"
+        "--repair", action="store_true", help="correct the counters by entries in the journal, then audit again"
     )
     command.add_argument(
         "--history",
         action="store_true",
-        help="begin with the history, for counters of which the journal has dropped entries",
+        help="add up the history too, for counters whose oldest entries the journal has dropped",
     )
 
 

@@ -24,12 +24,14 @@ def _add_adjust(commands: Any) -> None:
         commands,
         "adjust",
         on_state(_adjust),
-        says="Add an amount to what an account has spent; a negative one is a credit.",
-        more="It is booked in the current window of every period that is limited or has a counter.",
+        says="Add an amount to what an account has spent; a negative amount is a credit.",
+        more="It is booked in the current window of each period for which the account has a limit or a counter.",
     )
     add_new(command)
     command.add_argument(
-        "--yes", action="store_true", help="even if the amount exceeds the limit and the spending of all its counters"
+        "--yes",
+        action="store_true",
+        help="even if the amount is larger than any limit of the account and all that it has spent",
     )
     command.add_argument("account", metavar="ACCOUNT", type=account)
     command.add_argument("amount", metavar="USD", type=amount, help="such as 0.25 or -5")
@@ -37,7 +39,7 @@ def _add_adjust(commands: Any) -> None:
     command.add_argument(
         "--window",
         metavar="PERIOD[:ID]",
-        help="only this window, such as month:2026-11; without an id the current one",
+        help="book it in this window alone, such as month:2026-11, or month for the current one",
     )
 
 
@@ -47,7 +49,7 @@ def _add_transfer(commands: Any) -> None:
         "transfer",
         on_state(_transfer),
         says="Move budget from one account to another, if the first has so much available.",
-        more="It counts as spent by the one and is taken from what the other has spent, in one atomic step.",
+        more="In one atomic step FROM has spent that amount more, and TO that amount less.",
     )
     add_new(command)
     command.add_argument("source", metavar="FROM", type=account)
@@ -57,9 +59,11 @@ def _add_transfer(commands: Any) -> None:
     )
     command.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
     command.add_argument(
-        "--period", metavar="PERIOD", help="of which limits, such as month; needed where both have several in common"
+        "--period",
+        metavar="PERIOD",
+        help="whose budget to move, such as month; needed if both have limits of several periods",
     )
-    command.add_argument("--window", metavar="ID", help="this window, such as 2026-11, and not the current one")
+    command.add_argument("--window", metavar="ID", help="such as 2026-11 (default: the current window)")
 
 
 def _add_release(commands: Any) -> None:
@@ -68,9 +72,9 @@ def _add_release(commands: Any) -> None:
         "release",
         on_state(_release),
         says="Release a pending reservation now and charge nothing.",
-        more="If its owner still finalizes, that cost is booked late.",
+        more="Its request goes on; if that still books a cost, it is booked in full.",
     )
-    command.add_argument("id", metavar="ID", help="as holds shows it")
+    command.add_argument("id", metavar="ID", help="the id that `holds` shows")
     command.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
 
 

@@ -15,7 +15,7 @@ def add_to(commands: Any) -> None:
         commands,
         "doctor",
         _doctor,
-        says="Check settings, store and telemetry and say how to fix them; exit 1 if a check fails.",
+        says="Check settings, store and telemetry, and say how to fix what is wrong; exit 1 if a check fails.",
     )
 
 

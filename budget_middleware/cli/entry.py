@@ -37,6 +37,15 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 """What a shell shows for a program that SIGINT or SIGPIPE ended."""
 
+_DESCRIPTION = (
+    "Show and change what the budgets of an LLM gateway have spent and reserved. It reads the gateway's own BUDGET_*"
+    " settings from the environment."
+)
+_EPILOG = (
+    "A number looks wrong? `explain ACCOUNT` tells how it came about, `audit` checks all numbers, `doctor` checks the"
+    " settings. Exit codes: 0: done; 1: a check failed, a counter differs, or nothing was changed; 2: wrong input, a"
+    " wrong setting, or no answer from the store."
+)
 _NEGATIVE = re.compile(r"-[.0-9]")
 
 
@@ -83,11 +92,7 @@ def _run(words: Sequence[str] | None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog=PROGRAM,
-        description="What an LLM gateway's budgets have spent and reserved; it reads the same BUDGET_*.",
-        epilog="Exit codes: 0 done; 1 drift, not applied, failed check; 2 wrong input or setting, no store.",
-    )
+    parser = Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     reading.add_to(commands)
     explaining.add_to(commands)
@@ -118,7 +123,7 @@ def _with_negative_amounts(words: Sequence[str]) -> list[str]:
 def _add_demo(commands: Any) -> None:
     demo = add_command(commands, "demo", _demo, says="Show the budget guard at work on a gateway of its own.")
     demo.add_argument("--plain", action="store_true", help="lines instead of a live table")
-    demo.add_argument("--seconds", type=tokens, default=18, metavar="N", help="how long (default 18)")
+    demo.add_argument("--seconds", type=tokens, default=18, metavar="N", help="how many seconds (default 18)")
 
 
 def _demo(arguments: Namespace) -> int:

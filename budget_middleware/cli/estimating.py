@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
         commands,
         "estimate",
         on_state(_estimate),
-        says="Show what a request for a model would hold now, and the answers that this was learnt from.",
+        says="Show what a request for a model would hold now, and from how many answers that was learnt.",
     )
     estimate.add_argument("model", metavar="MODEL")
     estimate.add_argument(
@@ -39,10 +39,14 @@ def add_to(commands: Any) -> None:
         metavar="ACCOUNT",
         nargs="?",
         type=account,
-        help="whose answers: the first account of its requests, in the order of BUDGET_ACCOUNTS",
+        help="learnt from the answers of this account: the first one of its requests, in the order of BUDGET_ACCOUNTS",
     )
-    estimate.add_argument("--input", type=tokens, default=0, metavar="N", help="tokens of its input (default 0)")
-    estimate.add_argument("--max-tokens", type=positive, metavar="N", help="the maximum that it names")
+    estimate.add_argument(
+        "--input", type=tokens, default=0, metavar="N", help="input tokens of the request (default 0)"
+    )
+    estimate.add_argument(
+        "--max-tokens", type=positive, metavar="N", help="the maximum of output tokens that the request names"
+    )
 
 
 async def _estimate(context: OperatorContext, arguments: Namespace) -> int:

@@ -21,10 +21,10 @@ def add_to(commands: Any) -> None:
         "explain",
         on_state(_explain),
         says="Explain how an account's counters came to their figures, or what happened to one reservation.",
-        more="It reads the history, where there is one, the journal, the pending reservations and the log of refusals.",
+        more="It reads the journal, the history if there is one, the pending reservations and the log of refusals.",
     )
     explain.add_argument("subject", metavar="ACCOUNT|RESERVATION_ID", type=subject)
-    explain.add_argument("--all", action="store_true", help="past windows too")
+    explain.add_argument("--all", action="store_true", help="past windows too, not only the current ones")
     explain.add_argument(
         "--limit", type=positive, default=10, metavar="N", help="the N biggest of each kind (default 10)"
     )

@@ -21,7 +21,7 @@ from budget_middleware.settings_loading import load
 
 
 def add_to(commands: Any) -> None:
-    says = "Read the limits of another gateway and print them as those of this one."
+    says = "Read the limits of another gateway, and print them in the form that BUDGET_LIMITS has."
     sources = commands.add_parser("import", help=says, description=says).add_subparsers(metavar="SOURCE", required=True)
     litellm = add_command(
         sources,

@@ -19,7 +19,7 @@ def add_to(commands: Any) -> None:
         commands,
         "init",
         _init,
-        says="Write a commented settings file, with secrets made for it; never over one that exists.",
+        says="Write a settings file with comments and new secrets; never over a file that exists.",
         more="Only its owner can read it.",
     )
     command.add_argument(

@@ -37,7 +37,7 @@ _ACCOUNTS = "such as key:1f3a9c0b2d4e5f60, key, team:research or key+model:*+gpt
 def add_to(commands: Any) -> None:
     says = "Set, clear and list runtime limits, which go before BUDGET_LIMITS."
     limit = commands.add_parser(
-        "limit", help=says, description=f"{says} They bind on every worker at its next reserve."
+        "limit", help=says, description=f"{says} They bind on every worker at its next request."
     )
     verbs = limit.add_subparsers(metavar="COMMAND", required=True)
     _add_set(verbs)

@@ -24,8 +24,8 @@ def add_to(commands: Any) -> None:
         commands,
         "migrate",
         _migrate,
-        says="Copy a ledger to another store or namespace while gateways are moved there, and prove that all arrived.",
-        more="It may be interrupted and started again. Exit code 1 if a counter or a limit is not equal at the end.",
+        says="Copy a ledger to another store or namespace while gateways serve, and prove that all of it arrived.",
+        more="It may be interrupted and started again. Exit code 1 if a counter or a limit differs at the end.",
     )
     command.add_argument("source", metavar="FROM_URL", help="the store of today, or @FILE with its URL")
     command.add_argument("destination", metavar="TO_URL", help="the new store, or @FILE with its URL")
@@ -39,7 +39,7 @@ def add_to(commands: Any) -> None:
         type=tokens,
         default=120,
         metavar="SECONDS",
-        help="end when nothing was pending or changed at the source for so long (default 120)",
+        help="end when nothing has been pending or changed at the source for so many seconds (default 120)",
     )
     command.add_argument(
         "--merge", action="store_true", help="even if the destination is in use: what is copied is added to that"
@@ -48,7 +48,9 @@ def add_to(commands: Any) -> None:
     secrets.add_argument("--to-secret", metavar="FILE", help="a file with the new BUDGET_HASH_SECRET; empty: none")
     secrets.add_argument("--tokens", metavar="FILE", help="the tokens of all keys, one a line; - reads stdin")
     secrets.add_argument(
-        "--keep-unknown-keys", action="store_true", help="let keys without a token keep their names, else refuse"
+        "--keep-unknown-keys",
+        action="store_true",
+        help="keys whose token is not in --tokens keep their names; without this, they are an error",
     )
     secrets.add_argument(
         "--rewrite",

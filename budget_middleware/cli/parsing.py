@@ -50,7 +50,11 @@ def add_command(commands: Any, name: str, run: Run, *, says: str, more: str = ""
 
 
 def add_new(command: Parser) -> None:
-    command.add_argument("--new", action="store_true", help="even if nobody ever used the account or the namespace")
+    command.add_argument(
+        "--new",
+        action="store_true",
+        help="even if this account, or this namespace, was never used: it may be a typing error",
+    )
 
 
 def add_trace_url(command: Parser, says: str) -> None:

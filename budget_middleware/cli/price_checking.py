@@ -29,11 +29,13 @@ def add_to(commands: Any) -> None:
         verbs,
         "check",
         _check,
-        says="List the names of a file that have no price, and where sources differ by more than 2 percent.",
+        says="List the names in a file that have no price, and those whose sources differ by more than 2 percent.",
         more="Exit code 1 if a name has no price.",
     )
     check.add_argument("file", metavar="FILE", help="names, one a line, optionally with the API's provider; - is stdin")
-    explain = add_command(verbs, "explain", _explain, says="Show which rule and source gave each rate.")
+    explain = add_command(
+        verbs, "explain", _explain, says="Show by which rule, and from which source, a name gets each rate."
+    )
     explain.add_argument("name", metavar="NAME", help="as clients or the gateway write it")
     explain.add_argument("--provider", metavar="P", default="", help="whose API is called, such as aws or google")
 

@@ -28,16 +28,22 @@ def add_to(commands: Any) -> None:
         says="Show the cost of a number of tokens, or of a saved answer, line by line.",
         more="Either MODEL with --input and --output, or --answer FILE.",
     )
-    price.add_argument("model", metavar="MODEL", nargs="?", default="", help="with --answer: the requested model")
+    price.add_argument("model", metavar="MODEL", nargs="?", default="", help="the model that was asked for")
     for name, help_ in (
         ("input", "all input tokens, --cached, --cache-write and --audio-in included"),
         ("output", "all output tokens, --reasoning and --audio-out included"),
     ):
         price.add_argument(f"--{name}", type=tokens, metavar="N", help=help_)
-    for name in ("cached", "cache-write", "reasoning", "audio-in", "audio-out"):
-        price.add_argument(f"--{name}", type=tokens, metavar="N", default=0)
+    for name, help_ in (
+        ("cached", "input tokens that are read from a cache"),
+        ("cache-write", "input tokens that are written to a cache"),
+        ("reasoning", "output tokens of reasoning"),
+        ("audio-in", "input tokens of sound"),
+        ("audio-out", "output tokens of sound"),
+    ):
+        price.add_argument(f"--{name}", type=tokens, metavar="N", default=0, help=help_)
     price.add_argument("--answer", metavar="FILE", help="an answer as curl saves it, JSON or a stream; - is stdin")
-    price.add_argument("--model", dest="asked", metavar="MODEL", default="", help="the model that was asked")
+    price.add_argument("--model", dest="asked", metavar="MODEL", default="", help="the same, beside --answer")
     price.add_argument(
         "--api",
         metavar="API|PATH",
@@ -48,8 +54,8 @@ def add_to(commands: Any) -> None:
         commands,
         "key-id",
         _key_id,
-        says="Print the account of a token, which is read from stdin and never shown.",
-        more="It is hashed as the gateway does, under BUDGET_HASH_SECRET if that is set. One trailing newline"
+        says="Print the account of an API key. The key is read from stdin and never shown.",
+        more="It is hashed as the gateway does it, with BUDGET_HASH_SECRET if that is set. One trailing newline"
         " is dropped; 'Bearer TOKEN', as it stands in a header, is the same as the token alone.",
     )
 

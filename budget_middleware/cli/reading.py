@@ -41,29 +41,46 @@ def add_to(commands: Any) -> None:
         "status",
         on_state(_status),
         says="Show counters: what is spent, reserved and still available.",
-        more="The limit is the one that binds now: a runtime limit, else BUDGET_LIMITS. Limits from"
+        more="The limit is the one that binds now: a runtime limit, or else one of BUDGET_LIMITS. Limits from"
         " limits_source are known only to the gateway's code and are not shown.",
     )
-    status.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
-    status.add_argument("--all", action="store_true", help="past windows too")
-    status.add_argument("--top", type=positive, metavar="N", help="the N that have spent most")
     status.add_argument(
-        "--match", metavar="TEXT", help="accounts that contain this text, or match this pattern with * and ?"
+        "account",
+        metavar="ACCOUNT",
+        nargs="?",
+        type=account,
+        help="only this account, such as team:search or key:1f3a9c0b2d4e5f60",
+    )
+    status.add_argument("--all", action="store_true", help="past windows too, not only the current ones")
+    status.add_argument("--top", type=positive, metavar="N", help="only the N counters that have spent most")
+    status.add_argument(
+        "--match", metavar="TEXT", help="only accounts that contain this text, or match this pattern with * and ?"
     )
     status.add_argument(
         "--over",
         type=percent,
         metavar="PERCENT",
-        help="80%%: counters with at least so much of their limit spent or reserved",
+        help="only counters with so much of their limit spent or reserved, such as 80%%",
     )
-    add_command(commands, "holds", on_state(_holds), says="Show pending reservations, the oldest first.")
+    add_command(
+        commands,
+        "holds",
+        on_state(_holds),
+        says="Show pending reservations: which request holds how much. The oldest first.",
+    )
     journal = add_command(
         commands,
         "journal",
         on_state(_journal),
-        says="Show counter changes, the oldest first; with --json one object a line.",
+        says="Show each change of a counter, the oldest first; with --json one object a line.",
     )
-    journal.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
+    journal.add_argument(
+        "account",
+        metavar="ACCOUNT",
+        nargs="?",
+        type=account,
+        help="only this account, such as team:search or key:1f3a9c0b2d4e5f60",
+    )
     journal.add_argument("--follow", action="store_true", help="keep printing new entries until interrupted")
     journal.add_argument("--limit", type=positive, default=50, metavar="N", help="the last N (default 50)")
     add_trace_url(journal, "print each entry's link")

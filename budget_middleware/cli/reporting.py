@@ -22,7 +22,7 @@ def add_to(commands: Any) -> None:
         # Its history says what it was, also while the store is away.
         on_state(_report, may_be_away=True),
         says="Report requests, tokens by class, cost and refusals, by accounts, models and time.",
-        more="Each request counts once, in the window in which it was reserved: sums are what the counters show. With"
+        more="Each request counts once, in the window in which it was reserved, so sums agree with the counters. With"
         " --json one object a line, the total last.",
     )
     report.add_argument(
@@ -30,7 +30,7 @@ def add_to(commands: Any) -> None:
         type=dimensions,
         default=(),
         metavar="WHAT,…",
-        help="model, provider, and kinds of accounts: team, user, key, tag, key+model",
+        help="one or more of model, provider and the kinds of accounts, such as team,model",
     )
     report.add_argument(
         "--per", type=report_period, metavar="PERIOD", help="hour, day, week, month or year, in BUDGET_TIMEZONE"

@@ -18,24 +18,26 @@ def add_to(commands: Any) -> None:
         commands,
         "history",
         on_state(_history),
-        says="Show how far the history was copied and what it lacks, or copy it.",
-        more="Gateways with BUDGET_HISTORY_URL copy it themselves.",
+        says="Show how far the journal is copied to the history and what is missing there, or copy it now.",
+        more="Gateways with BUDGET_HISTORY_URL copy it by themselves.",
     )
-    history.add_argument("--copy", action="store_true", help="copy what it lacks, unless a gateway is at it")
-    history.add_argument("--follow", action="store_true", help="copy as gateways do, until interrupted")
+    history.add_argument("--copy", action="store_true", help="copy what is missing, unless a gateway is doing so")
+    history.add_argument("--follow", action="store_true", help="keep copying, as gateways do, until interrupted")
     command = add_command(
         commands,
         "restore",
         on_state(_restore, makes_file=True),
-        says="Book what a lost store had booked, as the history has it, and set its limits again.",
+        says="Book again, from the history, what a lost store had booked, and set its limits again.",
         more="It may be interrupted and run again: nothing is booked twice.",
     )
     command.add_argument("--dry-run", action="store_true", help="only show what it would book")
     command.add_argument(
-        "--live", action="store_true", help="even if the store has counters: gateways have booked there since"
+        "--live", action="store_true", help="even if the store has counters, because gateways have booked there since"
     )
     command.add_argument(
-        "--generation", metavar="ID", help="of the store that was lost, as history shows it (default: the one before)"
+        "--generation",
+        metavar="ID",
+        help="the lost store, by the generation that `history` shows (default: the one before this)",
     )
 
 

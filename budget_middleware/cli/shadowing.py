@@ -22,7 +22,7 @@ def add_to(commands: Any) -> None:
         more="`enough` is the smallest limit that would have refused nothing. Gateways report once a second.",
     )
     shadow.add_argument(
-        "--since", type=days, default=7, metavar="DAYS", help="7d: so many days of UTC, with today (default 7d)"
+        "--since", type=days, default=7, metavar="DAYS", help="so many days of UTC, today included (default 7d)"
     )
 
 
