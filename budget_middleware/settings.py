@@ -91,17 +91,19 @@ class Settings(BaseModel):
         "Accounts below one subject of this kind live together on one of several shards of the store.",
         SHARD_BY_ACCEPTED,
     )
-    store_timeout_s: Seconds = _number("0.5", "How long the store may be silent.", "seconds", 0.001, 60)
+    store_timeout_s: Seconds = _number(
+        "0.5", "How long a call of the store may stay without an answer.", "seconds", 0.001, 60
+    )
     replicas: int = _number(
         "0", "How many Redis replicas must have a write before it counts; fewer: the store is away.", "replicas", 0, 10
     )
     on_store_error: OnStoreError = _setting(
         "local",
-        "Store away: go on by the worker's own figures, serve whatever comes, or refuse with 503.",
+        "While the store gives no answer: go on by the worker's own figures, serve everything, or answer 503.",
         "local, open, closed",
     )
     store_check: StoreCheck = _setting(
-        "warn", "At start-up: warn, or do not start, if the store cannot do all that is needed.", "warn, fail, off"
+        "warn", "If the store lacks what is needed at start-up: warn, or do not start.", "warn, fail, off"
     )
     max_waiting: int = _number(
         "10000", "How many requests of a worker wait for the store at once; more get 503.", "requests", 1, 10_000_000
@@ -114,25 +116,37 @@ class Settings(BaseModel):
         3600,
     )
     wait_max: int = _number(
-        "1000", "How many requests of a worker wait so at once; more are refused as before.", "requests", 1, 1_000_000
+        "1000",
+        "How many requests of a worker wait for budget at once; more are refused without waiting.",
+        "requests",
+        1,
+        1_000_000,
     )
     priority: Priority = _setting(
-        "", "Request header whose whole number orders those who wait, the highest first.", "header:NAME"
+        "", "Request header with a whole number: of those who wait for budget, the highest comes first.", "header:NAME"
     )
     limits: Limits = _setting(
-        "", "Amounts per period on accounts.", "ACCOUNT=AMOUNT[UNIT]/PERIOD[!MODE] by ';', or @/PATH of a file of them"
+        "",
+        "How much each account may spend in a period.",
+        "ACCOUNT=AMOUNT[UNIT]/PERIOD[!MODE] by ';', or @/PATH of a file of them",
     )
     accounts: Accounts = _setting(
-        "key=token", "Where each kind's subject comes from.", "KIND=SOURCE by ';', alternatives by '|'"
+        "key=token",
+        "Where a request says who pays, for each kind of account.",
+        "KIND=SOURCE by ';', alternatives by '|'",
     )
     accounts_file: OptionalFile = _setting(
         "", "TOML: which team and user a key belongs to; reread when it changes.", "the path of a file"
     )
     known_keys_only: Flag = _setting(
-        "0", "1: tokens that neither accounts file nor accounts_source know share key:-.", "0, 1"
+        "0", "1: all keys that neither the accounts file nor accounts_source knows share one account, key:-.", "0, 1"
     )
     spool_max: int = _number(
-        "10000", "How many endings wait for a store that is away; more are lost, and said so.", "endings", 1, 10_000_000
+        "10000",
+        "How many endings wait while the store gives no answer; more are lost, and logged.",
+        "endings",
+        1,
+        10_000_000,
     )
     spool_path: OptionalFolder = _setting(
         "", "Folder where endings that wait for the store survive their process.", "the path of a folder"
@@ -145,21 +159,23 @@ class Settings(BaseModel):
     )
     idle_hold_s: Seconds = _number(
         "600",
-        "So long a request may wait for a client that takes or sends nothing; then its hold is ended so too.",
+        "How long a request waits for a client that takes or sends nothing; then its hold is ended in the same way.",
         "seconds",
         0.1,
         2592000,
     )
     mode: Mode = _setting("enforce", "shadow: record what would be refused, refuse nothing.", "enforce, shadow, off")
     timezone: Zone = _setting(
-        "UTC", "The zone of calendar windows.", "a name of the IANA time zone database, such as Europe/Berlin"
+        "UTC",
+        "The time zone in which days, weeks, months and years begin.",
+        "a name of the IANA time zone database, such as Europe/Berlin",
     )
     prices: OptionalFile = _setting(
         "", "Own prices over the built-in book: TOML, or a JSON price map.", "the path of a file"
     )
     litellm_prices: LiteLLMPrices = _setting(
         "auto",
-        "LiteLLM's price map goes before the built-in book: where LiteLLM is imported, or installed.",
+        "Put LiteLLM's price map before the built-in book: if LiteLLM is imported, if it is installed, or never.",
         "auto, installed, off",
     )
     unknown_model: UnknownModelPrice = _setting(
@@ -167,11 +183,11 @@ class Settings(BaseModel):
     )
     estimate: EstimateBy = _setting(
         "learned",
-        "What is reserved: what answers usually come to, what a fixed rule expects, or an upper bound of the cost.",
+        "What a request holds: what answers usually come to, what a fixed rule expects, or an upper bound.",
         "learned, expected, worst",
     )
     estimate_spread: Spreads = _number(
-        "2", "How many spreads above the mean of its answers are held of what was learnt.", "spreads", 0, 10
+        "2", "With BUDGET_ESTIMATE=learned: how many spreads above the mean a request holds.", "spreads", 0, 10
     )
     clamp: Switch = _setting(
         "off",
@@ -180,17 +196,17 @@ class Settings(BaseModel):
     )
     last_cent: Switch = _setting(
         "off",
-        "on: where nothing else is held, what is left admits a request if it covers the expected cost.",
+        "on: if an account has nothing else held, it is enough that what is left covers the expected cost.",
         "on, off",
     )
     on_limit: OnLimit = _setting(
         "pass",
-        "stop: a stream that outgrows what is held for it ends where this passes a limit, with its API's own error.",
+        "stop: a stream that outgrows its hold, and by that a limit, is ended by its API's own error.",
         "pass, stop",
     )
     default_output_tokens: int = _number(
         "1024",
-        "Output estimate before answers of a model are known; with BUDGET_ESTIMATE=expected, without a maximum.",
+        "Output expected before a model's answers are known; with BUDGET_ESTIMATE=expected, where no maximum is named.",
         "tokens",
         1,
         10_000_000,
@@ -204,7 +220,11 @@ class Settings(BaseModel):
         "60", "How long a reservation lives without a heartbeat; one is sent every third of it.", "seconds", 0.1, 86400
     )
     remember_s: int = _number(
-        "3600", "How long a finished id is remembered.", "seconds, at least ten leases,", 1, 2592000
+        "3600",
+        "How long the store remembers a reservation that has ended.",
+        "seconds, at least ten leases,",
+        1,
+        2592000,
     )
     retention_days: int = _number("35", "How long a counter outlives its window and its last change.", "days", 1, 3650)
     journal_max: int = _number("100000", "How many journal entries are kept.", "entries", 1, 100_000_000)
@@ -221,30 +241,32 @@ class Settings(BaseModel):
         "partial, input, full, release, drain",
     )
     job_estimate_usd: float = _number(
-        "1", "What is held for a job whose cost nothing shows: its file is not known, or unread.", "USD", 1e-06, 1000000
+        "1", "What a job holds whose cost cannot be estimated, as when its file is not known.", "USD", 1e-06, 1000000
     )
     job_deadline_s: Seconds = _number(
         "172800",
-        "So long the hold of a job waits for its usage; then it is booked as BUDGET_ON_ABORT says.",
+        "How long the hold of a job waits for its usage; then it is booked as BUDGET_ON_ABORT says.",
         "seconds",
         60,
         5184000,
     )
     webhooks: Webhooks = _setting(
         "",
-        "Paths at which providers' webhooks arrive, with their secrets: a signed one counts.",
+        "Paths at which providers' webhooks arrive, with the secrets that sign them.",
         WEBHOOKS_ACCEPTED,
         repr=False,
     )
     on_expire: OnExpire = _setting(
-        "release", "What an expired reservation is charged until its late ending.", "release, input, estimate"
+        "release",
+        "What a reservation books when its lease runs out, until its late ending comes.",
+        "release, input, estimate",
     )
     cost_header: HeaderName = _setting(
         "x-litellm-response-cost",
-        "Response header with the gateway's own cost in USD, which wins over tokens.",
+        "Response header with the gateway's own cost in USD, which counts before tokens.",
         "a header name",
     )
-    routes: Routes = _setting("", "More or fewer metered routes than the built-in ones.", ROUTES_ACCEPTED)
+    routes: Routes = _setting("", "Routes to meter beside the built-in ones, and routes not to meter.", ROUTES_ACCEPTED)
     unmetered: Unmetered = _setting(
         "pass", "POSTs and WebSocket handshakes on no known route: served, or answered 403.", "pass, refuse"
     )
@@ -255,14 +277,14 @@ class Settings(BaseModel):
     )
     realtime_direct_s: Seconds = _number(
         "3600",
-        "So long a realtime session around the gateway is taken to last, for what it holds.",
+        "How long a realtime session around the gateway is expected to last: it holds what that costs.",
         "seconds",
         1,
         86400,
     )
     realtime_gone: RealtimeGone = _setting(
         "unproven",
-        "A hang-up of a call that the provider does not know: proves nothing, or that the call has ended.",
+        "What a hang-up proves that the provider answers by 404: nothing, or that the call has ended.",
         "unproven, ended",
     )
     max_body_bytes: int = _number(
@@ -274,7 +296,7 @@ class Settings(BaseModel):
     )
     max_bodies_bytes: int = _number(
         "256000000",
-        "Request bodies that a worker has read and the app has not taken yet, in sum; beyond that 503.",
+        "All request bodies together that a worker has read and the app has not taken yet; beyond that 503.",
         "bytes",
         1,
         100_000_000_000,
@@ -290,7 +312,7 @@ class Settings(BaseModel):
     headers: Switch = _setting("on", "off: send no x-budget-* headers.", "on, off")
     trace_context: TraceContext = _setting(
         "parent",
-        "What a caller's traceparent is to our spans: their parent, a link of theirs, or nothing.",
+        "What a caller's traceparent becomes: the parent of our spans, a link on them, or nothing.",
         "parent, link, ignore",
     )
     spans: SpansPer = _setting(
@@ -298,10 +320,13 @@ class Settings(BaseModel):
         "What gets a span: each change of a counter, or each verb, with the changes as its events.",
         "counter, verb",
     )
-    trace_url: TraceUrl = _setting("", "Where traces are looked up; journal prints each link.", TRACE_URL_ACCEPTED)
-    hash_secret: SecretStr = _setting("", "HMAC key under which tokens are hashed.", "any text")
+    trace_url: TraceUrl = _setting("", "The address of a trace, for the links that journal prints.", TRACE_URL_ACCEPTED)
+    hash_secret: SecretStr = _setting("", "Secret with which API keys are hashed.", "any text")
     alerts: Alerts = _setting(
-        "", "Who is told of thresholds, fast spending, old holds, drift and outages.", ALERTS_ACCEPTED, repr=False
+        "",
+        "Who is alerted to thresholds, fast spending, old holds, drift and outages, and to which of them.",
+        ALERTS_ACCEPTED,
+        repr=False,
     )
     admin_token: AdminToken = _setting(
         "",
@@ -309,7 +334,9 @@ class Settings(BaseModel):
         "visible ASCII characters, no spaces",
     )
     admin_read_token: AdminToken = _setting(
-        "", "Another one, which reads and changes nothing.", "visible ASCII characters, no spaces"
+        "",
+        "Bearer token that may read the admin API and dashboard, and change nothing.",
+        "visible ASCII characters, no spaces",
     )
     admin_path: str = _setting(
         "/budget",

@@ -1,8 +1,9 @@
 """A gateway of one file: it forwards chat completions to an upstream, and one line puts a budget in front.
 
-    export UPSTREAM_URL=https://api.openai.com BUDGET_LIMITS='key=10/day'
+    export BUDGET_LIMITS='key=10/day'
     uvicorn gateway:app
 
+UPSTREAM_URL names another provider than OpenAI.
 Clients call it as they would call OpenAI, with its address as their `base_url`.
 """
 
@@ -24,8 +25,8 @@ OF_ONE_HOP = {"connection", "content-encoding", "content-length", "date", "host"
 
 @asynccontextmanager
 async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
-    timeout = httpx.Timeout(10, read=600)
-    async with httpx.AsyncClient(base_url=os.environ["UPSTREAM_URL"], timeout=timeout) as upstream:
+    base_url = os.environ.get("UPSTREAM_URL", "https://api.openai.com")
+    async with httpx.AsyncClient(base_url=base_url, timeout=httpx.Timeout(10, read=600)) as upstream:
         yield {"upstream": upstream}
 
 

@@ -17,14 +17,14 @@ _WIDTH: Final = 110
 _HEAD: Final = """\
 Settings of budget-middleware. Read them into a shell, and check them:
   set -a; . ./budget.env; set +a; budget-middleware doctor
-The first part is what matters first; below it is everything else, with its default. Keep this file private."""
+What matters first is set; everything else is a comment below, with its default. Keep this file private."""
 
 _FIRST: Final = {
     "BUDGET_STORE_URL": "Several machines need a server: redis://HOST:PORT/DB or postgresql://USER:PASSWORD@HOST/NAME.",
     "BUDGET_LIMITS": "An account is who pays: `key` is each API key for itself, `global` is everybody together;"
     " team:research=9000/month limits one team. Units: 200000tokens/minute, 60requests/minute, 8inflight.",
     "BUDGET_MODE": "For the first week, shadow: nothing is refused, `budget-middleware shadow` tells what would be.",
-    "BUDGET_TIMEZONE": "Days and months begin at its midnight.",
+    "BUDGET_TIMEZONE": "",
     "BUDGET_HASH_SECRET": "Made for this file. With another one every key is another account, so keep it.",
     "BUDGET_ADMIN_TOKEN": "Made for this file. Uncomment it for admin API and dashboard, which need the extra [admin].",
 }
