@@ -1,4 +1,4 @@
-"""The operator's faces over HTTP, with the extra `[admin]`: the API, and the pages that hang on the same gate.
+"""The admin API and the dashboard, behind the same tokens; with the extra `[admin]`.
 
 Imported only where a token, or the gateway's own login, asks for it: FastAPI takes a third of a second and 20 MB.
 """

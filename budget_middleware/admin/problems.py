@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), and which error of an operation is which."""
+"""Errors as `application/problem+json` (RFC 9457), and the status of each error that an operation raises."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Calls at a price each, asked for by JSON-RPC: tools by MCP, agents by A2A.
+"""Tools (MCP) and agents (A2A), which are called by JSON-RPC: each call costs what the prices file says.
 
 Theory of operation. A body is one message or a batch of them. A message that is surely free (`tools/list`, a
 notification of the protocol, a client's answer to the server) costs nothing; every other one is a call, whatever it
@@ -10,12 +10,12 @@ read in two ways is refused.
     answer  ── ids of errors ──> each such call is given back; all others are booked, each at its own price
                                  (see `json_rpc_ids`: an error takes back no call that it may not be about)
 
-Of a body that cannot be read nobody knows which tools it calls, so each of its calls may be of the most expensive one.
-Work goes on when a client leaves (MCP says so of tools, A2A's tasks are asked for later): leaving early saves nothing.
+If a body cannot be read, nobody knows which tools it calls: each of its calls counts as one of the most expensive tool.
+A client that leaves early saves nothing, for the work goes on (MCP says so of tools, A2A's tasks are asked for later).
 
-Answers name calls by id alone, so the dialect of a request remembers them: there is one `RpcCalls` a request, made by
-the `RpcApi` that all requests share. A call is booked unless the server says by an error that it was not done; the
-error that a tool itself reports (`isError`) comes from a tool that ran.
+An answer names a call by its id alone, so what was asked must be remembered: each request has an `RpcCalls` of its own,
+made by the `RpcApi` that all requests share. A call is booked unless the server answers it by an error. `isError` in a
+result is no such error: the tool has run.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ from budget_middleware.core.usage import Usage
 
 IsPriced = Callable[[str], bool]
 
-# Of a body that is not read the calls are counted by its length: each takes so many bytes at least.
+# If a body cannot be read, its length says how many calls it may have: each takes so many bytes at least.
 _LEAST_CALL_BYTES: Final = 20
 _MOST_NAMES: Final = 16
 # JSON-RPC leaves these to servers: not done, for reasons of the server's own.
@@ -72,7 +72,7 @@ class RpcApi:
         return self._rpc.may_be_at(path)
 
     def bind(self, raw: bytes, *, path: str, n_bytes: int) -> "RpcCalls":
-        """The dialect of one request and its answer. ``raw`` is empty where too many values, or none, could be read."""
+        """The dialect of one request and its answer. ``raw`` is empty if the body could not be read."""
         kind = RestCall if self._rpc.rest_path.search(path) is not None else RpcCalls
         return kind(self._rpc, self._priced, raw, path=path, n_bytes=n_bytes)
 

@@ -1,9 +1,9 @@
 """The calls of one JSON-RPC body by their ids: which of them an error is about.
 
-A client chooses the ids, and may choose them to have the error of a cheap call take back a dear one that was done. So
-two messages of a body under one id, or under ids that some server may not tell apart (`1`, `1.0`, `"1"`), have none:
-nothing is taken back for them. Neither is it for an id that is no text or number, or null, which to some servers is a
-notification: done, and never answered.
+A client chooses the ids. It could give a cheap call that fails the id of an expensive one that succeeds, so that the
+error takes back the expensive one. So nothing is taken back for two messages under one id, or under ids that a server
+may not tell apart (`1`, `1.0`, `"1"`). Nor is it for an id that is neither text nor number: to some servers null makes
+a message a notification, which is done and never answered.
 """
 
 from collections.abc import Iterator

@@ -34,9 +34,11 @@ class Part(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a part holds: so many bytes of the body; the file itself and how it begins, or only where it is. Beside
-    that, so many other bytes of text. Not `is_media`: it is long and no file, so it is text. To tell, so many values
-    were looked at.
+    """What a part holds: a file in base64, or the address of one, in ``body_bytes`` of the request's body.
+
+    ``file_bytes`` is the length of the file and ``head`` its beginning, if it is there itself (``is_inline``).
+    ``other_bytes`` are those of all other texts in the part. ``is_media`` is False for a long text that is neither a
+    file nor an address. ``n_values``: so many values were looked at.
     """
 
     body_bytes: int

@@ -1,4 +1,4 @@
-"""Rows of the history's tables, and the values of the core that they are."""
+"""Makes rows of the history's tables from entries and refusals, and entries and refusals from rows."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

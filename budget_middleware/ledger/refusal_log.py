@@ -1,8 +1,8 @@
 """Logs refusals in the store, where ``explain`` reads them: in the background, bounded, and never an error.
 
-What limits would have refused that refuse nothing is summed too, by limit and day (`core/shadow.py`). The sums miss
-none of them, however many the log drops: all of a second are added up here, and written together. A write whose fate
-is unknown is not repeated, which would count it twice; it is counted as unlogged.
+Limits that only watch refuse nothing. What they would have refused is summed by limit and day (`core/shadow.py`), and
+the sums miss none, however many entries the log drops: all of a second are added up here, and written together. A
+write without an answer is not repeated, for that could count it twice; its refusals are counted as unlogged.
 """
 
 import asyncio
@@ -100,7 +100,7 @@ class RefusalLog:
         self._write_soon(waiting)
 
     def add_passed(self, hold: Hold, answer: Answer) -> None:
-        """Log and sum what the limits that a request went over would have refused, but for those that only warn."""
+        """Log and sum what limits that let a request pass would have refused; not soft ones, which only warn."""
         waiting, day = self._waiting.current(), day_of(answer.now_ms)
         for mode, rejection in hold.passed:
             if mode is LimitMode.SOFT:

@@ -8,7 +8,7 @@ __all__ = ["Confirmation", "OperationError", "StoreRefused", "StoreUnavailable",
 
 
 class OperationError(Exception):
-    """What was asked for makes no sense here."""
+    """What the operator asked for cannot be done here."""
 
 
 class Confirmation(StrEnum):
@@ -21,7 +21,7 @@ class Confirmation(StrEnum):
 
 
 class Unconfirmed(OperationError):
-    """What may be a slip of the pen: it is done once it is asked for with this confirmation."""
+    """What was asked for may be a typing error: it is done if it is asked for again with this confirmation."""
 
     def __init__(self, message: str, *, needs: Confirmation) -> None:
         super().__init__(message)

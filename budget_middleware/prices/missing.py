@@ -9,6 +9,7 @@ from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.fees_and_modes import LONG_AT_AWS, MISSING, OLD_GEMINI, Missing
 from budget_middleware.prices.gaps import rate_of
 
+# A request with more tokens of input pays Amazon's rates for long ones.
 _LONG: Final = 200_000
 _ALWAYS_SEARCHES: Final = r"gpt-.*-search-(?:preview|api)|sonar(?!-deep)"
 
@@ -50,12 +51,12 @@ def _missing_from(rates: Rates, name: str) -> Iterator[Missing]:
         if missing.provider in ("", rates.provider) and (
             re.match(missing.models, name) or re.match(missing.models, rates.model)
         ):
-            # Tools are used by what writes text.
+            # Only a model that writes text uses tools.
             yield missing if UsageClass.OUTPUT in rates.by_unit else missing._replace(usd={}, by_mode={})
 
 
 def search_unit(model: str) -> UsageClass:
-    """What a list means by the price of a search of a model: some take it once a request, however many there were."""
+    """The class that a list's price of a search belongs to: some models pay it once a request, for any number."""
     name = model.rpartition("/")[2]
     if re.match(_ALWAYS_SEARCHES, name):
         return UsageClass.REQUEST
@@ -63,11 +64,11 @@ def search_unit(model: str) -> UsageClass:
 
 
 def _with_search(by_unit: Mapping[UsageClass, Rate], search: UsageClass) -> dict[UsageClass, Rate]:
-    """The rates with the price of a search as that of what it is taken for."""
+    """The rates, with the price of a search at the class by which this model pays for searches."""
     found = dict(by_unit)
     if search is not UsageClass.WEB_SEARCH and UsageClass.WEB_SEARCH in found:
         price = found.pop(UsageClass.WEB_SEARCH)
-        # A list that knows of searches alone has the price of those that other models make by a tool.
+        # Such a price is that of a search by a tool, which is not what these models pay once a request.
         if search is not UsageClass.REQUEST:
             found[search] = price
     return found

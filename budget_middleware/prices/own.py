@@ -35,13 +35,14 @@ _HOLD_AT_MOST: Final = "hold_at_most"
 
 
 def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
-    """Read own prices. TOML: in USD per million tokens or characters, per hour of audio, each for what is counted
-    singly, or `same_as` another model. JSON: a price map in LiteLLM's shape, in USD per token, character, second,
-    image or query.
+    """Read the operator's own prices.
 
-    ValueError, in one line that names file, model, field and what is accepted, for a file that cannot be read
-    or holds anything but prices that can be meant (see `numbers`). Entries of a price map that price only one of input
-    and output tokens, or nothing that is known here, are left out.
+    A TOML file has them in USD: per million tokens or characters, per hour of audio, for each image, search or call; or
+    `same_as` another model. A JSON file is a price map in LiteLLM's shape, in USD per token, character, second, image
+    or query; its entries that price only one of input and output tokens, or nothing that is known here, are left out.
+
+    ValueError, in one line that names file, model, field and what is accepted, for a file that cannot be read and for
+    a price that cannot be meant (see `numbers`).
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -54,7 +55,7 @@ def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
 
 
 def _without_duplicates(entries: Iterator[tuple[str, OwnPrice]], text: str) -> Mapping[str, OwnPrice]:
-    """The entries by name; ValueError for two that price one name, which is read in capitals or not."""
+    """The entries by name; ValueError for two prices of one name, in capitals or not."""
     own: dict[str, OwnPrice] = {}
     by_lower: dict[str, str] = {}
     for model, price in entries:

@@ -48,8 +48,8 @@ _COMPLETE: Final = End.COMPLETE
 _BY_USAGE: Final = Basis.USAGE
 _GATEWAY_COST: Final = AmountKind.GATEWAY_COST
 _PROVIDER_COST: Final = AmountKind.PROVIDER_COST
-# The modes that cost more wherever they have a price at all.
 _NO_MODES: Final = (None,)
+# The modes that cost more wherever they have a price at all.
 _PREMIUM_MODES: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
 
 
@@ -63,11 +63,11 @@ class Bill:
         # What led to the figures of the last evidence: calls by their rates, and what no rate led to.
         self._calls: list[PricedCall] = []
         self._amounts: list[Amount] = []
-        # Those of the bill that was packed.
+        # The calls and amounts of the bill that was packed last.
         self._packed: tuple[Sequence[PricedCall], Sequence[Amount]] = ((), ())
         # What was used and is missing from the bill, since nobody knows its price: tools, and modes that cost more.
         self.unpriced: set[str] = set()
-        # Who has answered the last evidence, where that is not what was asked.
+        # The model that answered, if it is not the one that was asked for.
         self.answered: Answered | None = None
         self._quote = quote
         self._prices = prices

@@ -26,10 +26,11 @@ _ID: Final = re.compile(
 )
 _TEMPLATE_CHARS: Final = 200
 _LOOKED_AT_CHARS: Final = 1_000
-# Paths come from clients: of no more templates it is remembered that they were logged.
+# Paths come from clients: after so many templates no more are logged.
 _LOGGED_AT_MOST: Final = 1_000
 _WEBSOCKET: Final = "WebSocket"
-# By what its SDK sends with every request, whose errors a caller understands where the path does not show it.
+# Headers that an API's SDK sends with every request: if the path does not show the API, they show whose errors the
+# caller understands.
 _HEADERS_OF: Final = {b"anthropic-version": "anthropic-messages", b"x-goog-api-key": "gemini"}
 
 _log = logging.getLogger("budget_middleware")
@@ -51,7 +52,7 @@ class UnmeteredRequests:
         self._ledger = ledger
         self._enforces = settings.mode is Mode.ENFORCE
         self._refuses = self._enforces and settings.unmetered is Unmetered.REFUSE
-        # Whose requests are refused because what they create goes around the gateway.
+        # The API of requests that open a realtime session around the gateway; None if these may pass.
         refuses_direct = self._enforces and settings.realtime_direct is RealtimeDirect.REFUSE
         self.refused_api = REALTIME_DIRECT if refuses_direct else None
         self._refused: set[str] = set()

@@ -1,4 +1,4 @@
-"""The dashboard: pages rendered here, a script and a style sheet of our own, and events for what is live."""
+"""The dashboard: pages of HTML, one script, one style sheet, and a stream of events for what changes meanwhile."""
 
 from budget_middleware.admin.pages.routes import is_page_of, page_routes, with_slash
 

@@ -1,4 +1,4 @@
-"""Writes figures, times and spans of time for people: each with its unit, in digits that stand below each other."""
+"""Writes amounts, times and durations for people: each with its unit, in digits of equal width."""
 
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,7 @@ _UNIT_WORDS: Final = {Unit.TOKENS: "tokens", Unit.REQUESTS: "requests", Unit.INF
 
 
 def amount(value: Figure) -> Markup:
-    """An exact amount: what is below a cent is there, and stands back."""
+    """An exact amount. Digits below a cent are shown too, in a paler style."""
     sign, digits = (_MINUS, value[1:]) if value.startswith("-") else ("", str(value))
     whole, _, decimals = digits.partition(".")
     grouped = f"{int(whole):,}"
@@ -31,7 +31,7 @@ def amount(value: Figure) -> Markup:
 
 
 def amounts(value: Amounts) -> Markup:
-    """What there is of each unit; money where there is nothing."""
+    """The amount of each unit that is not zero; $0 if all are."""
     of_units = zip(Unit, value, strict=True)
     some = [amount(figure(each, unit)) for unit, each in of_units if each] or [amount(figure(0))]
     return Markup(" + ").join(some)
@@ -43,7 +43,7 @@ def plain_amount(value: Figure) -> str:
 
 
 def span(seconds: float) -> str:
-    """The two largest parts of a span of time: ``3 d 4 h``, ``12 min 5 s``, ``0.4 s``."""
+    """The two largest parts of a duration: ``3 d 4 h``, ``12 min 5 s``, ``0.4 s``."""
     if seconds < _MINUTE_S:
         return f"{seconds:.1f} s"
     whole = int(seconds)
