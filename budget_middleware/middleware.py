@@ -25,7 +25,7 @@ from budget_middleware.request.admission import Admission
 from budget_middleware.request.cors import CorsWatch, report_inner_layer
 from budget_middleware.request.jobs.routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
-from budget_middleware.request.scopes import METERED, is_metered, with_handle
+from budget_middleware.request.scopes import FREE_METHODS, METERED, is_free, is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.routing import UNCLEAR, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
@@ -36,7 +36,6 @@ from budget_middleware.settings_loading import load
 from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store
 
-_FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _log = logging.getLogger("budget_middleware")
 
 
@@ -113,7 +112,7 @@ class BudgetMiddleware:
         """Meter a call of an LLM API. All else, and all while this does nothing, goes through `_respond_otherwise`."""
         if (
             scope["type"] != "http"
-            or scope["method"] in _FREE_METHODS
+            or (scope["method"] in FREE_METHODS and is_free(scope))
             or self._error is not None
             or self._is_off
             or scope.get(METERED)
@@ -143,7 +142,7 @@ class BudgetMiddleware:
             await self._admin.respond(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._shake_hands(scope, receive, send)
-        elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
+        elif scope["type"] != "http" or is_free(scope):
             if scope.get("method") == "OPTIONS" and self._error is None and not self._is_off:
                 send = self._cors.watch(scope, send)
             await self._pass(scope, receive, send)

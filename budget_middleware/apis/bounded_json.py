@@ -23,6 +23,7 @@ import msgspec
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, parse_body
+from budget_middleware.apis.repeated_fields import may_repeat_model
 
 _T = TypeVar("_T")
 Steps = Generator[None, None, _T]
@@ -106,6 +107,8 @@ def _read_fields(raw: bytes, fields: tuple[str, ...]) -> object:
     # Nothing that only a lenient parser reads is worth its time here.
     except (ValueError, RecursionError):
         return UNREADABLE
+    if may_repeat_model(raw):
+        raise TooManyValuesError("it has too many values, and a field may come twice in it")
     # Each text has two quotes.
     body = PartialBody(n_texts=raw.count(b'"') // 2, n_lists=raw.count(b"["))
     for place, name in enumerate(_names(fields)):

@@ -25,6 +25,7 @@ from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, name_in, parse_body
+from budget_middleware.apis.repeated_fields import repeated_field, repeated_within
 from budget_middleware.apis.seen import Seen
 
 OPENAI_BATCH: Final = "openai-batches"
@@ -163,6 +164,9 @@ def planned_in(line: bytes) -> PlannedCall | None:
     document = parse_body(line)
     if document is UNREADABLE or not isinstance(document, dict) or "body" not in document:
         return None
+    if repeated_field(line) or repeated_within(line, "body"):
+        # Of two models the upstream may take the other one.
+        return PlannedCall(None, "", None, len(line))
     url = document.get("url")
     path = url if isinstance(url, str) else ""
     return PlannedCall(_batched_at(path), path, document["body"], len(line))
@@ -170,8 +174,9 @@ def planned_in(line: bytes) -> PlannedCall | None:
 
 def read_google_line(line: bytes) -> Ask | None:
     """The call that a line of a file of Gemini's plans, without its model; None for what is none."""
-    asked = None if is_heavy(line) else mapping_of(parse_body(line)).get("request")
-    if not isinstance(asked, dict):
+    document = {} if is_heavy(line) else mapping_of(parse_body(line))
+    asked = document.get("request")
+    if not isinstance(asked, dict) or repeated_field(line) or repeated_within(line, "request"):
         return None
     try:
         return GEMINI.read_request(asked, path="/v1beta/models/any:generateContent", n_bytes=len(line))

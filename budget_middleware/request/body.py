@@ -20,19 +20,13 @@ from starlette.types import Message, Receive
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError, parse_in_steps
-from budget_middleware.apis.form import (
-    FormReader,
-    UnclearFormError,
-    boundary_of,
-    is_urlencoded,
-    names_in_urlencoded,
-    parse_urlencoded,
-)
+from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_of, is_urlencoded
 from budget_middleware.apis.inflating import CannotInflateError, codings_of, inflate
 from budget_middleware.apis.reading import UNREADABLE, parse_body
+from budget_middleware.apis.repeated_fields import refuse_repeated
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.bodies_in_hand import BodiesInHand, TooManyBodiesError, Wait
-from budget_middleware.request.body_read import in_steps
+from budget_middleware.request.body_read import in_steps, one_reading
 
 # So much of a form is read before others may run: its parser takes up to 0.3 us for a byte.
 _FORM_PIECE_BYTES: Final = 32_768
@@ -217,7 +211,8 @@ class RequestBody:
             self.why_unread = f"The request cannot be read: {error}."
         else:
             if self._may_be_form and is_urlencoded(self.headers.get(b"content-type", b"")):
-                self.document = _one_reading(self.text, self.document)
+                self.document = one_reading(self.text, self.document)
+            refuse_repeated(self.text, self.document)
 
     async def _inflate(self) -> None:
         packed, self.text = self.text, b""
@@ -238,12 +233,3 @@ class RequestBody:
         if boundary is not None and self._announced > self._in_hand.max_bytes:
             raise UnclearFormError("the form is longer than BUDGET_MAX_BODIES_BYTES")
         return FormReader(boundary) if boundary is not None else None
-
-
-def _one_reading(text: bytes, document: object) -> object:
-    """What an urlencoded body says. `curl` sends JSON under that name too, and some gateways read it as a form."""
-    if not isinstance(document, dict):
-        return parse_urlencoded(text)
-    if not names_in_urlencoded(text).isdisjoint({"model", *document}):
-        raise UnclearFormError("the body is JSON, but its content-type says form; send one or the other")
-    return document

@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, Steps, parse_in_steps
+from budget_middleware.apis.form import UnclearFormError, names_in_urlencoded, parse_urlencoded
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
 
@@ -44,3 +45,12 @@ async def in_steps(steps: Steps[_T]) -> _T:
             result: _T = end.value
             return result
         await asyncio.sleep(0)
+
+
+def one_reading(text: bytes, document: object) -> object:
+    """What an urlencoded body says. `curl` sends JSON under that name too, and some gateways read it as a form."""
+    if not isinstance(document, dict):
+        return parse_urlencoded(text)
+    if not names_in_urlencoded(text).isdisjoint({"model", *document}):
+        raise UnclearFormError("the body is JSON, but its content-type says form; send one or the other")
+    return document

@@ -1,4 +1,8 @@
-"""Puts two things into the app's scope: the handle of its reservation, and a mark that the request is metered."""
+"""What the scope of a request says of its method; and two things that are put into it for the app: the handle of its
+reservation, and a mark that it is metered.
+"""
+
+from typing import Final
 
 from starlette.types import Scope
 
@@ -9,6 +13,21 @@ HANDLE = "budget"
 
 METERED = "budget_middleware"
 """True in the scope of a request that a middleware meters already."""
+
+FREE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
+
+
+def meant_methods(scope: Scope) -> set[str]:
+    """The methods that an app, or a server behind it, may take the request for: headers may name another one."""
+    named = {value.strip().upper().decode("latin-1") for name, value in scope["headers"] if name.lower() in _OVERRIDES}
+    return {scope["method"], *named}
+
+
+def is_free(scope: Scope) -> bool:
+    """Whether nobody takes the request for one that could cost anything."""
+    return meant_methods(scope) <= FREE_METHODS
 
 
 def with_handle(scope: Scope, handle: BudgetHandle) -> Scope:

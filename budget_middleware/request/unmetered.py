@@ -12,6 +12,7 @@ from budget_middleware.apis.openai_realtime_direct import REALTIME_DIRECT, Realt
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal
+from budget_middleware.request.scopes import meant_methods
 from budget_middleware.routing import Route, RouteKind
 from budget_middleware.setting_types import Mode, Unmetered
 from budget_middleware.settings import Settings
@@ -79,7 +80,7 @@ class UnmeteredRequests:
         if route.api is not None and route.api is self.refused_api:
             return _DIRECT
         method = _WEBSOCKET if scope["type"] == "websocket" else scope["method"]
-        if method in _COSTS_NOTHING:
+        if method in _COSTS_NOTHING and meant_methods(scope) <= _COSTS_NOTHING:
             return None
         if route.kind is RouteKind.FREE and method != _WEBSOCKET:
             self._count("free")

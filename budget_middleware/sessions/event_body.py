@@ -2,8 +2,10 @@
 
 from starlette.types import Message
 
+from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError
 from budget_middleware.apis.reading import UNREADABLE
+from budget_middleware.apis.repeated_fields import refuse_repeated
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.body_read import parse
 
@@ -34,6 +36,7 @@ async def read_event_body(data: bytes, *, headers: HeaderTable, max_bytes: int, 
     else:
         try:
             document = await parse(data, fields=fields)
-        except TooManyValuesError as error:
-            why_unread = f"The event cannot be read: {error}."
+            refuse_repeated(data, document)
+        except (TooManyValuesError, BadRequestError) as error:
+            document, why_unread = UNREADABLE, f"The event cannot be read: {error}."
     return EventBody(document, headers=headers, n_bytes=len(data), why_unread=why_unread)

@@ -3365,7 +3365,7 @@ FAULTS = (
     Fault(
         "a POST that is meant as a GET is not seen",
         "request/jobs/routes.py",
-        'if method == "POST" and _is_meant_as_get(scope):',
+        'if method == "POST" and "GET" in meant_methods(scope):',
         "if False:",
     ),
     Fault(

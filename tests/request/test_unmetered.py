@@ -63,6 +63,25 @@ async def test_a_metered_path_is_metered_by_any_method_that_changes_something(me
     assert await memory.figures() == ("0.10", "0.00")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("header", ["x-http-method-override", "X-HTTP-Method", "x-method-override"])
+async def test_so_it_is_by_one_that_is_meant_as_such_a_method(memory, method, header):
+    app = ScriptedApp(*completion(100))
+    played = await call(memory.guard(app), ask(100), method=method, headers={**bearer(), header: "Post"})
+    assert (played.status, app.scopes[0]["method"]) == (200, method)
+    assert await memory.figures() == ("0.10", "0.00")
+    await call(memory.guard(app), ask(100), method=method, headers={**bearer(), header: "get"})
+    assert await memory.figures() == ("0.10", "0.00")
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_refused_is_what_is_meant_as_a_post_on_no_known_route(memory, method):
+    guard = memory.guard(ScriptedApp(*completion(100)), unmetered="refuse")
+    played = await call(guard, path="/v1/unknown", method=method, headers={"x-http-method-override": "POST"})
+    assert played.status == 403
+    assert (await call(guard, path="/v1/unknown", method=method)).status == 200
+
+
 async def test_readings_that_name_two_models_are_refused(memory):
     app = ScriptedApp(*completion(100))
     path = "/openai/deployments/gift/chat/completions;/../../../plain/chat/completions"

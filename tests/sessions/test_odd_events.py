@@ -15,7 +15,6 @@ ODD_FIELDS = {
     "NaN": '"metadata": NaN',
     "a number beyond floats": '"metadata": 1e999',
     "half a character": r'"metadata": "\ud800"',
-    "a type twice": '"type": "response.steer"',
 }
 
 
@@ -44,6 +43,18 @@ async def test_odd_fields_pass_no_limit(store, prices, field):
     socket = await opened(guard_of(provider, prices, store, limits="key=0.1/day"))
     socket.send(with_field(field))
     assert (await socket.event())["status"] == 429
+    assert provider.received == []
+    await socket.leave()
+
+
+@pytest.mark.parametrize("field", ['"type": "response.steer"', '"model": "gift"', '"Model": "gift"'])
+async def test_of_a_field_that_comes_twice_nobody_knows_which_one_counts(store, prices, field):
+    provider = ScriptedProvider(repeating)
+    socket = await opened(guard_of(provider, prices, store))
+    socket.send(with_field(field))
+    event = await socket.event()
+    assert (event["status"], event["error"]["code"]) == (400, "budget_unknown_model")
+    assert "twice" in event["error"]["message"]
     assert provider.received == []
     await socket.leave()
 

@@ -10,8 +10,6 @@ POST that hangs up a call ──> direct_calls
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
 
-from typing import Final
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.batch_states import look_at
@@ -31,10 +29,9 @@ from budget_middleware.request.jobs.upload_parts import UploadStep, pass_complet
 from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.jobs.webhooks import Webhooks
 from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.scopes import meant_methods
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
-
-_OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 
 
 class JobRoutes:
@@ -108,14 +105,10 @@ def _as_answered(scope: Scope) -> tuple[str, str]:
     Who could spell a request for a result so that it is answered and not seen here would have it for the estimate.
     """
     method, path = scope["method"], scope["path"]
-    if method == "POST" and _is_meant_as_get(scope):
+    if method == "POST" and "GET" in meant_methods(scope):
+        # As Google's servers, for one, take it.
         method = "GET"
     if is_plain(path):
         return method, path
     readings = readings_of(path, raw_path=scope.get("raw_path") or b"", root_path=scope.get("root_path") or "")
     return method, next(filter(is_plain, readings or ()), path)
-
-
-def _is_meant_as_get(scope: Scope) -> bool:
-    """Whether Google's servers, for one, take a POST for a GET."""
-    return any(name.lower() in _OVERRIDES and value.strip().upper() == b"GET" for name, value in scope["headers"])

@@ -1,0 +1,101 @@
+"""Fields that come twice in a JSON object: most parsers take the last of them, others the first, and some ignore case.
+
+    {"model": "cheap", "model": "dear"}    what is estimated here may not be what the server behind us runs
+
+So a text is asked whether it holds more than the fields that were read of it. Without blanks it has as many bytes as
+these take, which is soon known; any other is walked along, from field to field.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from budget_middleware.apis.bad_request import BadRequestError
+
+_SHOWN_CHARS: Final = 40
+_top_level_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NEXT_NAME: Final = re.compile(rb'[ \t\r\n]*[{,][ \t\r\n]*"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*')
+_END: Final = re.compile(rb"[ \t\r\n]*}[ \t\r\n]*\Z")
+_MODEL: Final = re.compile(rb'"model"\s*:')
+# An ASCII letter that need not be escaped.
+_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
+# Objects in a body that name a model or a maximum.
+_WITHIN: Final = frozenset({"session", "generationConfig", "generation_config", "inferenceConfig", "options"})
+
+
+def refuse_repeated(text: bytes, document: object) -> None:
+    """BadRequestError where a field of the document, which this text was parsed to in full, comes twice."""
+    if type(document) is not dict:
+        return
+    name = repeated_field(text)
+    if not name and not _WITHIN.isdisjoint(document):
+        name = next(filter(None, (repeated_within(text, field) for field in _WITHIN & document.keys())), "")
+    if name:
+        raise BadRequestError(f"the body has the field {name[:_SHOWN_CHARS]!r} twice")
+
+
+def repeated_field(text: bytes) -> str:
+    """A field that comes twice in the object that this text is, in capitals or not; empty if none does."""
+    try:
+        values = _top_level_of(text)
+    except (ValueError, RecursionError):
+        # Only a lenient parser reads it.
+        return _repeated_in_pairs(text)
+    names = "".join(values)
+    # Two quotes, a colon, and a comma or a brace: it takes as much to write a field at all.
+    n_least = len(names) + sum(map(len, values.values())) + 4 * len(values) + 1
+    is_whole = len(text) == n_least or not values or _is_all_of(text, values)
+    if is_whole and names.islower() and names.isascii():
+        return ""
+    return _repeated_in(values) if is_whole else _repeated_in_pairs(text)
+
+
+def repeated_within(text: bytes, field: str) -> str:
+    """The same of the object that a field of it holds."""
+    try:
+        value = _top_level_of(text).get(field)
+    except (ValueError, RecursionError):
+        inner = dict(_pairs_in(text)).get(field)
+        return _repeated_in(name for name, _ in inner) if isinstance(inner, tuple) else ""
+    return repeated_field(bytes(value)) if value is not None else ""
+
+
+def may_repeat_model(text: bytes) -> bool:
+    """Whether a text may name a model twice; for one with too many values to be parsed."""
+    lower = text.lower()
+    return (lower.count(b'"model"') > 1 and len(_MODEL.findall(lower)) > 1) or (
+        b"\\u00" in lower and _ESCAPED_LETTER.search(lower) is not None
+    )
+
+
+def _is_all_of(text: bytes, values: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether these fields are all that an object's text has, one behind the other; a name must not be escaped."""
+    at = 0
+    for name, value in values.items():
+        begins = _NEXT_NAME.match(text, at)
+        if begins is None or begins[1] != name.encode() or not text.startswith(bytes(value), begins.end()):
+            return False
+        at = begins.end() + len(value)
+    return _END.match(text, at) is not None
+
+
+def _repeated_in(names: Iterable[str]) -> str:
+    """A name that is another one's, in the same letters or not."""
+    folded = list(map(str.casefold, names))
+    return next((name for name in folded if folded.count(name) > 1), "") if len({*folded}) < len(folded) else ""
+
+
+def _repeated_in_pairs(text: bytes) -> str:
+    return _repeated_in(name for name, _ in _pairs_in(text))
+
+
+def _pairs_in(text: bytes) -> tuple[tuple[str, object], ...]:
+    """The fields of the object that a text is, as they stand there; an object in it is such a tuple too."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return ()
+    return pairs if isinstance(pairs, tuple) else ()
