@@ -1,8 +1,9 @@
 """Decides what a request is charged at its end, and meanwhile if its lease expires."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.money import MAX_NANOS
@@ -42,8 +43,7 @@ class End(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True, gc=False):
     """What is known at the end of a request; amounts in nano-dollars.
 
     `actual_nanos` is the cost by usage, or the gateway's own, None if neither came. `seen_nanos` prices the

@@ -4,9 +4,10 @@ A count times a rate is an exact ``int`` of femto-dollars (1e-15 USD); it is rou
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.money import MAX_NANOS, half_even_div
@@ -53,9 +54,8 @@ counts_of_tools = attrgetter(*FIELD_OF_TOOL.values())
 """How often a usage has used each tool of a provider."""
 
 
-@dataclass(slots=True)
-class Line:
-    """One line of a bill: so many of a unit at a rate. (Not frozen, for the reason that Usage has.)"""
+class Line(Struct, gc=False):
+    """One line of a bill: so many of a unit at a rate."""
 
     unit: UsageClass
     count: int

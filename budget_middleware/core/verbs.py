@@ -1,19 +1,21 @@
 """The verbs that the ledger asks of a store.
 
-Amounts, times and traces are as in `model`. Verbs of requests are not frozen: a frozen class takes several times as
-long to fill.
+Amounts, times and traces are as in `model`.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from msgspec import Struct
+
+from budget_middleware.core.fast_struct import like_dataclass
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import NOTHING, Amounts
 
 
-@dataclass(slots=True)
-class Reserve:
+@like_dataclass
+class Reserve(Struct, frozen=True, gc=False):
     """Hold on every target what is ``asked`` of its unit, or hold nothing.
 
     With ``wants_entries`` the answer says what this verb wrote to the journal; what it wrote of leases that it
@@ -31,8 +33,8 @@ class Reserve:
     wants_entries: bool = True
 
 
-@dataclass(slots=True)
-class Finalize:
+@like_dataclass
+class Finalize(Struct, frozen=True, gc=False):
     """Book the actual cost. ``targets`` and ``age_ms`` (since the first attempt) serve an id that the store lost.
 
     ``wants_entries`` as in Reserve. ``bill`` is the packed bill of that cost (core/bill.py): it goes into the journal
@@ -51,8 +53,8 @@ class Finalize:
     bill: str = ""
 
 
-@dataclass(slots=True)
-class Release:
+@like_dataclass
+class Release(Struct, frozen=True, gc=False):
     """Give the hold back and book nothing. ``age_ms`` and ``wants_entries`` as in Finalize.
 
     With ``forgets`` it is as if the reserve had never been: no id is remembered, and asked again, it is decided afresh.

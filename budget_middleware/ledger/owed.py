@@ -4,8 +4,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
@@ -29,8 +31,7 @@ AnswerFuture = asyncio.Future[Answer | None]
 nothing more can be tried. Cancelling the wait for it does not cancel the ending."""
 
 
-@dataclass(slots=True, eq=False)
-class OwedEnding:
+class OwedEnding(Struct, eq=False):
     """An ending on its way to the store."""
 
     hold: Hold
