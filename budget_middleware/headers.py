@@ -19,7 +19,8 @@ class HeaderTable(dict[bytes, bytes]):
     __slots__ = ("repeated",)
 
     def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        super().__init__(headers)
+        # In Python 3.11 `super()` takes as long as this itself.
+        dict.__init__(self, headers)
         self.repeated: Mapping[bytes, Sequence[bytes]] = _NOTHING
         # As nearly all come: every name once, and in the lower case that ASGI asks for.
         if len(self) != len(headers) or not b"".join(self).islower():

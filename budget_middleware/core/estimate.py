@@ -3,7 +3,9 @@
 import unicodedata
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 # Tokenizers come to about four bytes a token for English text and code; other scripts take two or three bytes
 # a character and a token for each one or two. Close enough to hold by: the cost is booked from the usage.
@@ -18,7 +20,7 @@ _PIECE_CHARS: Final = 256
 _MOST_LOST_AT_A_CUT: Final = 16
 
 
-class GrowthPlan(NamedTuple):
+class GrowthPlan(Struct, frozen=True, gc=False):
     """How the hold of an answer grows when the answer outgrows it. Tokens are those of all choices together.
 
     ``held_tokens`` is the output that the hold covers from the start, ``cap_tokens`` the most that the answer can come

@@ -4,6 +4,7 @@ import re
 from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal
 
 NANOS_PER_USD = 1_000_000_000
+_NANOS_PER_CENT = NANOS_PER_USD // 100
 MAX_USD = 9_000_000
 # Lua compares doubles, which are exact to 2**53; a larger amount is refused at the edge.
 MAX_NANOS = MAX_USD * NANOS_PER_USD
@@ -49,5 +50,8 @@ def nanos_from_usd(amount: str | int | Decimal) -> int:
 
 def usd_from_nanos(nanos: int) -> str:
     """The exact decimal text in USD: no exponent, at least two decimals, no trailing zeros beyond them."""
-    digits = f"{abs(nanos):010d}"
-    return f"{'-' if nanos < 0 else ''}{digits[:-9]}.{digits[-9:-7]}{digits[-7:].rstrip('0')}"
+    usd, below = divmod(abs(nanos), NANOS_PER_USD)
+    sign = "-" if nanos < 0 else ""
+    if below % _NANOS_PER_CENT:
+        return f"{sign}{usd}.{below:09d}".rstrip("0")
+    return f"{sign}{usd}.{below // _NANOS_PER_CENT:02d}"

@@ -21,9 +21,8 @@ class BudgetHandle:
         self.reservation_id = reservation_id
         self._prices = prices
         self._tokens_counted = tokens_counted
-        # Appended to, because that is atomic and a sum is not.
-        self._added_nanos: list[int] = []
-        self._added_tokens: list[int] = []
+        # Nano-dollars and tokens. Appended to, because that is atomic and a sum is not.
+        self._added: list[tuple[int, int]] = []
         self._has_ended = False
 
     def add_usage(self, model: str, **counts: int) -> None:
@@ -38,33 +37,32 @@ class BudgetHandle:
         if rates is None:
             raise ValueError(f"the model {model!r} has no price here; add_cost books an amount")
         usage = Usage(**counts)
-        self._add(cost_nanos(rates, usage))
-        self._added_tokens.append(tokens_of(usage, self._tokens_counted))
+        self._add(cost_nanos(rates, usage), tokens_of(usage, self._tokens_counted))
 
     def add_cost(self, usd: str | int | Decimal) -> None:
         """Book an amount in USD, as exact decimal text; ValueError for anything else and for less than 0."""
         nanos = nanos_from_usd(usd)
         if nanos < 0:
             raise ValueError(f"{usd!r}: a cost is 0 or more")
-        self._add(nanos)
+        self._add(nanos, 0)
 
-    def _add(self, nanos: int) -> None:
+    def _add(self, nanos: int, tokens: int) -> None:
         if self._has_ended:
             raise RuntimeError(f"reservation {self.reservation_id} has ended; nothing can be added to it")
-        self._added_nanos.append(nanos)
+        self._added.append((nanos, tokens))
 
     @property
     def added_nanos(self) -> int:
         """What was added so far, in nano-dollars."""
-        return min(sum(self._added_nanos), MAX_NANOS)
+        return min(sum([nanos for nanos, _ in self._added]), MAX_NANOS)
 
     @property
     def added_tokens(self) -> int:
         """The tokens of the calls that were added so far."""
-        return min(sum(self._added_tokens), MAX_NANOS)
+        return min(sum([tokens for _, tokens in self._added]), MAX_NANOS)
 
     def end(self) -> int:
         """What was added, in nano-dollars, from when on nothing can be."""
         self._has_ended = True
         # Most add nothing.
-        return self.added_nanos if self._added_nanos else 0
+        return self.added_nanos if self._added else 0

@@ -1,7 +1,7 @@
 """A reservation as its owner sees it."""
 
 import asyncio
-import secrets
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ class Hold:
     context: ParentContext = None
     attributes: LazyAttributes = dict
     estimate_attributes: LazyAttributes = dict
-    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    id: str = field(default_factory=lambda: os.urandom(16).hex())
     targets: tuple[Target, ...] = ()
     watches: tuple[Watch, ...] = ()
     limits_version: int = 0

@@ -31,7 +31,7 @@ from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided
 from budget_middleware.stores.notes import Topic
-from budget_middleware.telemetry import names
+from budget_middleware.telemetry import NO_PROVIDER, names
 from budget_middleware.telemetry.traceparent import log_ids
 
 _log = logging.getLogger("budget_middleware")
@@ -104,11 +104,11 @@ class Admission:
         payers = await self.find_payers(scope, body)
         if isinstance(payers, Refused):
             return payers
-        if isinstance(api, BatchApi | JobApi):
+        if isinstance(api, (BatchApi, JobApi)):
             quote = await self._batches.quote(api, ask, body, path=path)
         else:
             quote = self.quoting.quote(ask, account=first_account(payers))
-        rates = quote.rates
+        rates, asked = quote.rates, (quote.ask.model or "")[:SHOWN_CHARS]
         provider = (rates.provider if rates is not None else "") or api.provider
         hold = Hold(
             payers,
@@ -119,9 +119,9 @@ class Admission:
             expiry_charge=NOTHING if self._expires_free and not quote.ask.is_unseen else self._expiry_charge(quote),
             expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
             enforces=self._enforces and not has_begun,
-            context=self._ledger.telemetry.spans.parent(scope["headers"]),
+            context=(context := self._ledger.telemetry.spans.parent(scope["headers"])),
             # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
-            attributes=partial(_span_attributes, provider, (quote.ask.model or "")[:SHOWN_CHARS]),
+            attributes=dict if context is NO_PROVIDER else partial(_span_attributes, provider, asked),
             estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
         )
         decided = await self._reserve(hold, quote, client)

@@ -30,6 +30,7 @@ from budget_middleware.request.who_answers import Answered, rates_of_extra_call,
 from budget_middleware.telemetry import names
 
 _NO_SOURCES: Final[Mapping[UsageClass, str]] = {}
+_NOTHING_UNPRICED: Final[frozenset[str]] = frozenset()
 # What is not priced is counted all the same.
 _NO_RATES: Final = Rates(model="", by_unit={})
 _WITHOUT_USAGE: Final = {
@@ -46,8 +47,6 @@ _UNITS: Final = {
 # Python 3.11 takes ten times as long to find the member of an enum as a global.
 _COMPLETE: Final = End.COMPLETE
 _BY_USAGE: Final = Basis.USAGE
-_GATEWAY_COST: Final = AmountKind.GATEWAY_COST
-_PROVIDER_COST: Final = AmountKind.PROVIDER_COST
 _NO_MODES: Final = (None,)
 # The modes that cost more wherever they have a price at all.
 _PREMIUM_MODES: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
@@ -61,12 +60,12 @@ class Bill:
         # Why the usage that was billed could not be reconciled, and the names of its fields.
         self.contradiction = ""
         # What led to the figures of the last evidence: calls by their rates, and what no rate led to.
-        self._calls: list[PricedCall] = []
-        self._amounts: list[Amount] = []
+        self._calls: list[PricedCall]
+        self._amounts: list[Amount]
         # The calls and amounts of the bill that was packed last.
         self._packed: tuple[Sequence[PricedCall], Sequence[Amount]] = ((), ())
         # What was used and is missing from the bill, since nobody knows its price: tools, and modes that cost more.
-        self.unpriced: set[str] = set()
+        self.unpriced = _NOTHING_UNPRICED
         # The model that answered, if it is not the one that was asked for.
         self.answered: Answered | None = None
         self._quote = quote
@@ -87,7 +86,7 @@ class Bill:
         """What the charge is decided by. ``app_added``: the app itself has said what its calls have cost."""
         self.contradiction = ""
         self._calls, self._amounts = [], []
-        self.unpriced.clear()
+        self.unpriced = _NOTHING_UNPRICED
         actual_nanos = self._actual_nanos(seen, app_added=app_added)
         # Priced only where the charge depends on it.
         is_guessed = actual_nanos is None and not is_error
@@ -114,15 +113,16 @@ class Bill:
         if seen.is_from_cache:
             # Its usage is that of the call that once filled the cache.
             return self._accept_cost(AmountKind.GATEWAY_COST, 0, rates, seen)
-        for kind, reported_nanos in (
-            (_GATEWAY_COST, self.reported_nanos),
-            (_PROVIDER_COST, seen.cost_nanos),
-        ):
-            # A gateway that knows no price reports 0: that is no cost where we know one.
-            if reported_nanos is not None and (reported_nanos > 0 or rates is None):
-                return self._accept_cost(kind, reported_nanos, rates, seen)
-        if seen.is_cost_sure and self.reported_nanos is None and seen.cost_nanos is not None:
-            return self._accept_cost(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
+        if self.reported_nanos is not None or seen.cost_nanos is not None:
+            for kind, reported_nanos in (
+                (AmountKind.GATEWAY_COST, self.reported_nanos),
+                (AmountKind.PROVIDER_COST, seen.cost_nanos),
+            ):
+                # A gateway that knows no price reports 0: that is no cost where we know one.
+                if reported_nanos is not None and (reported_nanos > 0 or rates is None):
+                    return self._accept_cost(kind, reported_nanos, rates, seen)
+            if seen.is_cost_sure and self.reported_nanos is None and seen.cost_nanos is not None:
+                return self._accept_cost(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
         # A response that is still worked on may report the usage so far, or zeros.
         usage = None if seen.continues_unread else seen.whole_usage(self._quote.ask.input)
         if usage is None or (seen.usage is not None and seen.usage.images and _is_unsold(seen.usage, rates)):
@@ -146,7 +146,7 @@ class Bill:
         # Few calls use a tool of the provider.
         if rates is not None and any(counts_of_tools(usage)):
             missing = unpriced_uses(rates, usage)
-            self.unpriced.update(missing)
+            self.unpriced |= set(missing)
             priced = {*rates.by_unit, *missing}
             shown = tuple(line for line in lines if line.unit not in BILLED_INSTEAD or line.unit in priced)
         if shown:
@@ -280,16 +280,17 @@ class Bill:
                 else:
                     sources[rates.source] = None
             for line in lines:
-                counts[line.unit] = counts.get(line.unit, 0) + line.count
-                if line.unit in source_of:
-                    sources[source_of[line.unit]] = None
+                unit = line.unit
+                counts[unit] = counts.get(unit, 0) + line.count
+                if unit in source_of:
+                    sources[source_of[unit]] = None
         for kind, _ in amounts:
             sources[kind] = None
         headers: Headers = []
         if counts:
             usage = ""
-            for unit, count in counts.items():
-                usage += f", {unit}={count}"
+            for name, count in counts.items():
+                usage += f", {name}={count}"
             headers.append((b"x-budget-usage", usage[2:].encode()))
         if sources:
             headers.append((b"x-budget-price-source", ", ".join(sources).encode()))

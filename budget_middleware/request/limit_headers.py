@@ -46,10 +46,11 @@ def rate_limit_headers(
         return []
     left: list[int] = []
     for limit in own.limits:
-        left.append(limit.limit - sum(balances[limit.place]))  # noqa: PERF401 - which Python 3.11 would call
+        spent, reserved = balances[limit.place]
+        left.append(limit.limit - spent - reserved)
     headers: Headers = []
     if own.of_money:
-        least = min(map(left.__getitem__, own.of_money))
+        least = min(left) if len(left) == len(own.of_money) else min(map(left.__getitem__, own.of_money))
         headers.append((b"x-budget-remaining-usd", usd_from_nanos(least).encode()))
     shown: Sequence[int] = own.places
     policies = own.policies
@@ -59,12 +60,12 @@ def rate_limit_headers(
     states = ""
     for at in shown:
         # What is left of it, and for how many seconds it counts.
-        limit, of_it = own.limits[at], left[at]
-        state = f"{limit.name};r={of_it // limit.per_quota if of_it > 0 else 0}"
-        if limit.ends_ms < FOREVER_MS:
-            state += f";t={-(-max(limit.ends_ms - now_ms, 0) // 1000)}"
-        states = f"{states}, {state}" if states else state
-    headers += [(b"ratelimit-policy", policies), (b"ratelimit", states.encode())]
+        of_it = left[at]
+        _, name, _, _, _, ends_ms, per_quota = own.limits[at]
+        states += f", {name};r={of_it // per_quota if of_it > 0 else 0}"
+        if ends_ms < FOREVER_MS:
+            states += f";t={-((now_ms - ends_ms) // 1000) if ends_ms > now_ms else 0}"
+    headers += [(b"ratelimit-policy", policies), (b"ratelimit", states[2:].encode())]
     if own.rates:
         headers += _api_headers(own, left, api=api, now_ms=now_ms)
     return headers

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from msgspec import Struct, structs
+
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.estimate import (
     LARGEST_CONTEXT_TOKENS,
@@ -32,7 +34,7 @@ class OutputEstimate(NamedTuple):
     answers: int = 0
 
 
-class Quote(NamedTuple):
+class Quote(Struct, frozen=True, gc=False):
     """What a request says, and what that may cost in nano-dollars. Without rates it is unpriced, and costs 0."""
 
     ask: Ask
@@ -137,7 +139,8 @@ def held_at_most_expensive(quote: Quote, others: Sequence[Quote]) -> Quote:
     most = max(others, key=lambda each: each.estimate_nanos, default=quote)
     if quote.rates is None or most.estimate_nanos <= quote.estimate_nanos:
         return quote
-    return quote._replace(
+    return structs.replace(
+        quote,
         estimate_nanos=most.estimate_nanos,
         tokens=max(quote.tokens, most.tokens),
         mean_tokens=max(quote.mean_tokens, most.mean_tokens),
@@ -162,7 +165,8 @@ def most_expensive(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]
     if quote.rates is None:
         unpriced = unpriced or quote.model or "(none named)"
     models = dict.fromkeys(each.model for each in candidates if each.model and each.model != best.model)
-    return best._replace(
+    return structs.replace(
+        best,
         tokens=max(each.tokens for each in candidates),
         mean_tokens=max(each.mean_tokens for each in candidates),
         other_models=tuple(models),

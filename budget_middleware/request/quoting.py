@@ -34,7 +34,7 @@ _USUAL_RATIO: Final = 2
 _OUTPUT: Final = UsageClass.OUTPUT
 _BY_PRIOR: Final = Basis.PRIOR
 _NO_COST: Final = CostByOutput(0, 0)
-_output, _plan = maker_of(OutputEstimate), maker_of(GrowthPlan)
+_output = maker_of(OutputEstimate)
 # The price book's names are short, and those in use are few.
 subject_of_model = lru_cache(1_024)(encode_subject)
 """The subject of a model by its name in the price book."""
@@ -178,7 +178,7 @@ def learned_quote(
         mean_tokens=mean_input + mean_tokens,
         moment=moment,
         output=_output((("asked" if is_all else expected.basis), held_tokens, mean_tokens, expected.answers)),
-        growth=_plan((held_tokens, most_tokens, held.nanos, expected.tokens_per_s * ask.choices, held_input)),
+        growth=GrowthPlan(held_tokens, most_tokens, held.nanos, expected.tokens_per_s * ask.choices, held_input),
         fixed_femtos=cost.fixed_femtos,
         expected_femtos=cost.fixed_femtos * expected.input_ratio + mean_tokens * cost.femtos_per_token,
         group=group,

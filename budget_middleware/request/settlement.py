@@ -159,7 +159,8 @@ class Settlement:
             report_unpriced(self._ledger, self._admitted.quote, self.bill)
         # The ledger asks for entries where somebody records a span, which is not known yet.
         who = self._who_answered() if self.bill.answered is not None else ""
-        reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who)))
+        more = self._why_stopped or who
+        reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who))) if more else charge.reason
         is_release = charge.reason != USAGE and charge.is_release
         if is_release and not self._counts_all_the_same(charge):
             return Release(hold.id, reason=reason, wants_entries=False)

@@ -187,7 +187,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @contextlib.contextmanager
 def virtual_time(loop: VirtualLoop, *, start_ms: int) -> Iterator[None]:
-    """What the product asks `time` and `secrets` is answered by the loop, for each process by its own clock.
+    """What the product asks `time`, and for random bytes, is answered by the loop, for each process by its own clock.
 
     There are no threads either: what one would do is done at once. And no power cuts: a disk needs no sync.
     """
@@ -201,11 +201,15 @@ def virtual_time(loop: VirtualLoop, *, start_ms: int) -> Iterator[None]:
         made += 1
         return f"{REQUEST.get():08x}{made:0{max(2 * n_bytes - 8, 8)}x}"
 
+    def next_bytes(n_bytes: int) -> bytes:
+        return bytes.fromhex(next_id(n_bytes))
+
     with (
         mock.patch.object(time, "time_ns", now_ns),
         mock.patch.object(time, "time", lambda: now_ns() / 1e9),
         mock.patch.object(time, "monotonic", loop.time),
         mock.patch.object(secrets, "token_hex", next_id),
+        mock.patch.object(os, "urandom", next_bytes),
         mock.patch.object(os, "fsync", lambda _: None),
         mock.patch.object(threading.Thread, "start", threading.Thread.run),
         contextlib.ExitStack() as restored,
