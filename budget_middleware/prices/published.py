@@ -1,4 +1,9 @@
-"""The prices that `genai-prices` publishes. Only this module imports it."""
+"""The prices that `genai-prices` publishes. Only this module imports it, and with the first use.
+
+It takes as long to import as a third of this package, and most commands and a guard with prices of its own need none.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,15 +11,16 @@ from contextvars import ContextVar
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Final
-
-from genai_prices.data_snapshot import DataSnapshot, find_provider_by_id, get_snapshot
-from genai_prices.types import ClauseEquals, ClauseOr, ModelInfo, ModelPrice, Provider, TieredPrices
+from typing import TYPE_CHECKING, Final
 
 from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.core.usage import FEES
 from budget_middleware.prices.providers import PRICED_APART
 from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
+
+if TYPE_CHECKING:
+    from genai_prices.data_snapshot import DataSnapshot
+    from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
 # UsageClass -> the names of its price, the first that is there.
 _PRICES: Final = {
@@ -53,7 +59,7 @@ _MODES: Final = {
 
 
 # The list to look at instead of the newest.
-_pinned: ContextVar["PriceList | None"] = ContextVar("budget_middleware_price_list", default=None)
+_pinned: ContextVar[PriceList | None] = ContextVar("budget_middleware_price_list", default=None)
 
 
 class PriceList:
@@ -71,6 +77,8 @@ class PriceList:
 
 def newest_list() -> PriceList:
     """The edition that counts now: the bundled one, or what the app has had `genai-prices` fetch since."""
+    from genai_prices.data_snapshot import get_snapshot
+
     return PriceList(get_snapshot())
 
 
@@ -97,7 +105,7 @@ def published_rates(model: str, provider_id: str, *, at: datetime) -> Rates | No
     """The rates of a model at a provider, None if it lists none for it."""
     snapshot = _list().snapshot
     # Not by the snapshot's own search: that remembers every name it ever missed, and names come from clients.
-    provider = find_provider_by_id(snapshot.providers, provider_id)
+    provider = _provider_of(snapshot, provider_id)
     apart = PRICED_APART.get(provider_id)
     makers = None if apart is not None and apart.match(model) else snapshot.providers
     info = provider.find_model(model, all_providers=makers) if provider else None
@@ -107,8 +115,14 @@ def published_rates(model: str, provider_id: str, *, at: datetime) -> Rates | No
 def lists_model(model: str, provider_id: str) -> bool:
     """Whether a provider lists a model, at whatever price or without one."""
     snapshot = _list().snapshot
-    provider = find_provider_by_id(snapshot.providers, provider_id)
+    provider = _provider_of(snapshot, provider_id)
     return bool(provider and provider.find_model(model))
+
+
+def _provider_of(snapshot: DataSnapshot, provider_id: str) -> Provider | None:
+    from genai_prices.data_snapshot import find_provider_by_id
+
+    return find_provider_by_id(snapshot.providers, provider_id)
 
 
 def claimed_by(model: str) -> Iterator[str]:
@@ -137,6 +151,8 @@ def _sellers(key: PriceList) -> Mapping[str, list[tuple[Provider, ModelInfo]]]:
 
 
 def _exact_names(clause: object) -> Iterator[str]:
+    from genai_prices.types import ClauseEquals, ClauseOr
+
     if isinstance(clause, ClauseEquals):
         yield clause.equals.lower()
     elif isinstance(clause, ClauseOr):
@@ -168,6 +184,8 @@ def _rates_by_unit(prices: ModelPrice) -> Mapping[UsageClass, Rate]:
 
 
 def _rate(price: Decimal | TieredPrices, *, per: int) -> Rate:
+    from genai_prices.types import TieredPrices
+
     if isinstance(price, TieredPrices):
         tiers = tuple((tier.start, nanos_per_million(tier.price, per=per)) for tier in price.tiers)
         return Rate(nanos_per_million(price.base, per=per), tiers)

@@ -116,12 +116,15 @@ async def test_with_the_guard_switched_off_figures_are_still_read(served: Record
 
 @pytest.mark.processes
 def test_without_a_token_nothing_of_it_is_imported():
+    """Nor are published prices, before a guard is made."""
     script = (
-        "import sys; from budget_middleware import BudgetMiddleware; BudgetMiddleware(None);"
-        "print([name for name in sys.modules if name.startswith(('fastapi', 'jinja2', 'budget_middleware.admin.'))])"
+        "import sys; from budget_middleware import BudgetMiddleware, cli; early = 'genai_prices' in sys.modules;"
+        "BudgetMiddleware(None);"
+        "found = ('fastapi', 'jinja2', 'budget_middleware.admin.');"
+        "print([early, *(name for name in sys.modules if name.startswith(found))])"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"
+    assert ran.stdout.strip() == "[False]"
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "jinja2"])
