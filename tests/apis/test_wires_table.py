@@ -116,3 +116,10 @@ async def test_a_spent_budget_refuses_it_in_the_shape_that_it_says(api: str, pat
 
 def test_refusals_are_those_of_known_apis():
     assert REFUSED.keys() - {""} <= ROWS.keys()
+
+
+@pytest.mark.parametrize(("page", "columns"), [("holds.md", 3), ("answers.md", 2)])
+def test_every_api_of_requests_has_a_row_about_what_it_holds_and_what_it_costs(page: str, columns: int):
+    named = [name for cells in _cells(page, "By API", columns) for name in re.findall(r"`([\w-]+)`", cells[0])]
+    sessions = {dialect.api.name for dialect in _SESSION_DIALECTS}
+    assert sorted(named) == sorted({api.name for api in APIS} - (sessions - {"openai-responses"}))
