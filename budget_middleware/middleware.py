@@ -16,7 +16,7 @@ from budget_middleware.followers import Followers
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
 from budget_middleware.misconfigured import refuse_misconfigured
-from budget_middleware.opening import ledger_of, own_apis_of, payers_of
+from budget_middleware.opening import ledger_of, limit_warnings, own_apis_of, payers_of
 from budget_middleware.operations.operators import OperatorSource
 from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
@@ -105,7 +105,7 @@ class BudgetMiddleware:
             self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
         )
         self._sessions = SessionResponder(self._app, settings, ledger, admission, self._responder.in_hand)
-        for warning in payers.warnings_for(settings.limits):
+        for warning in limit_warnings(settings, payers, ledger.prices):
             _log.warning("BUDGET_LIMITS: %s", warning)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

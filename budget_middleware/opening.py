@@ -1,7 +1,7 @@
 """Opens what settings name, for gateways and operators: the ledger, its store, prices and payers."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceBook, PriceMap, PriceSource, imported_map, installed_map, load_prices
+from budget_middleware.prices.limited_names import warnings_for_models
 from budget_middleware.setting_types import LiteLLMPrices, Mode, redact_url
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.settings_loading import load
@@ -214,6 +215,12 @@ def price_book(settings: Settings, price_source: PriceSource | None = None) -> P
     return PriceBook(
         own, unknown=settings.unknown_model, source=price_source, lists=[litellm] if litellm is not None else []
     )
+
+
+def limit_warnings(settings: Settings, payers: Payers, prices: PriceBook) -> Iterator[str]:
+    """What of BUDGET_LIMITS binds nobody, in a line each."""
+    yield from payers.warnings_for(settings.limits)
+    yield from warnings_for_models((rule.pattern for rule in settings.limits), prices)
 
 
 def _litellm_map(when: LiteLLMPrices) -> PriceMap | None:

@@ -178,6 +178,18 @@ def test_a_limit_that_no_request_meets_gets_a_warning(cli: RunCli):
     )
 
 
+def test_a_limit_on_a_model_by_a_name_of_its_own_gets_a_warning(cli: RunCli):
+    ran = cli("limit", "set", "model:openai/gpt-4o", "1/day", "--new")
+    assert ran.code == 0
+    assert ran.err == (
+        "budget-middleware: warning: model:openai/gpt-4o is no account of requests for that model: they are charged to"
+        " model:gpt-4o\n"
+    )
+    assert cli("limit", "set", "model:gpt-4o", "1/day", "--new").err == ""
+    ran = cli("doctor", "--json")
+    assert "they are charged to model:gpt-4o" in next(row["message"] for row in ran.json if row["check"] == "limits")
+
+
 @pytest.mark.parametrize("words", [("-5", "--yes"), ("-5.00", "--yes", "--window", "month")])
 async def test_a_credit(cli: RunCli, store: RedisStore, month: Target, words: tuple[str, ...]):
     await store.adjust(adjust("a1", "3", month))

@@ -191,6 +191,8 @@ async def test_known_keys_only_with_nobody_to_know_them():
 
 NOBODY = {
     "a kind without a source": ({"limits": "team=1/day; key+user=2/day"}, "no request has a source for team, user"),
+    "a model in capitals": ({"limits": "model:GPT-4o=1/day"}, "they are charged to model:gpt-4o"),
+    "a model with its seller": ({"limits": "key+model:*+openai/gpt-4o=1/day"}, "they are charged to model:gpt-4o"),
 }
 
 
@@ -220,6 +222,7 @@ async def test_limits_that_bind_somebody_are_without_a_warning(tmp_path, caplog)
     path = tmp_path / "accounts.toml"
     path.write_text('[keys."1f3a9c0b2d4e5f60"]\nteam = "search"\n')
     limits = f"key=1/day; {KEY}=2/day; key:-=0/day; team=1/day; user=1/day; key+model=1/day; global=1/day"
+    limits += "; model:gpt-4o=1/day; model:nobodys=1/day; key+model:*+gpt-4o=1/day"
     settings: dict[str, Any] = {"accounts": "key=token; user=header:x-user", "accounts_file": str(path)}
     BudgetMiddleware(ScriptedApp(), **settings, limits=limits)
     BudgetMiddleware(ScriptedApp(), **settings, limits=f"{limits}; org=1/day", accounts_source=source)

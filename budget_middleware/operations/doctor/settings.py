@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limits import LimitRule, names_no_key
-from budget_middleware.operations.accounts import kinds_of_requests, unknown_kinds_message
+from budget_middleware.operations.accounts import kinds_of_requests, model_warnings, unknown_kinds_message
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.prices import load_prices
 from budget_middleware.setting_types import Mode
@@ -12,6 +12,8 @@ from budget_middleware.settings import Settings, SettingsError
 
 LEAST_SPREADS = 1
 """With none at all nearly half of all budgets are overspent, in windows of real traces."""
+
+_MOST_TOLD = 5
 
 
 def mode_finding(settings: Settings) -> Finding:
@@ -63,6 +65,9 @@ def limits_finding(settings: Settings, runtime: Sequence[LimitRule]) -> Finding:
             f"{unknown_kinds_message(sorted(unknown))}: limits on that never bind",
             "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
         )
+    if misnamed := model_warnings((rule.pattern for rule in rules), settings):
+        fix = "set the limit on that name"
+        return Finding("limits", Health.WARN, "; ".join(misnamed[:_MOST_TOLD]), fix)
     if not rules:
         return Finding("limits", Health.WARN, "none: everything is metered, nothing is refused", "set BUDGET_LIMITS")
     return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")
