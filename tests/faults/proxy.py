@@ -139,8 +139,10 @@ def _verbs(words: list[bytes]) -> list[str]:
     count_at = constants_at + 1 + (_CONSTANTS if b" " in words[constants_at] else _CONSTANTS_ONCE)
     verbs, at = list[str](), count_at + 1
     for _ in range(int(words[count_at])):
-        verbs.append(words[at + 1].decode())
-        at += int(words[at]) + 1
+        # How many words, with its name and its settings in the same word; an older version has each in its own.
+        count, _, rest = words[at].decode().partition(" ")
+        verbs.append(rest.split()[0] if rest else words[at + 1].decode())
+        at += int(count) + (not rest)
     return verbs
 
 

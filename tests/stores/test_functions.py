@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.statuses import Status
-from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.errors import StoreRefused
+from budget_middleware.stores.redis import RedisStore, keys
 from budget_middleware.stores.redis.functions import libraries
 from budget_middleware.stores.redis.scripts import LIBRARY_PREFIX
 from tests.e2e.servers import UnixValkey
 from tests.stores.audit import audit
+from tests.stores.by_hand import change_word
 from tests.stores.verbs import figures, finalize, reserve, target, whole_journal
 
 ACL_WITHOUT_FUNCTIONS = "on >secret ~* &* +@all -function -fcall"
@@ -68,6 +70,38 @@ async def test_a_connection_goes_on_by_function(store: RedisStore):
     # Reads of the test itself.
     assert await calls(store, "evalsha") - by_digest <= 4
     assert (await libraries(store._client(), store._request_script)).is_used
+
+
+async def test_a_hold_that_somebody_else_changed_ends_as_it_stands_in_the_store(store: RedisStore):
+    await play(store, "warm")
+    assert await way_of(store) == "FCALL"
+    await store.reserve(reserve("r1", "0.60", FREE))
+    # As a gateway of another version does, which has a library of its own.
+    await change_word(store, "r:r1", "made", "1234567890123")
+    assert (await store.finalize(finalize("r1", "0.20", FREE))).status is Status.FINALIZED
+    assert "made=1234567890123" in await store._client().get(f"{store._prefix}r:r1")
+    assert await figures(store, FREE) == (f"{TOGETHER / 100 + 0.2:.2f}", "0.00")
+
+
+async def test_a_verb_that_failed_leaves_nothing_behind_for_the_next(store: RedisStore):
+    await play(store, "warm")
+    assert await way_of(store) == "FCALL"
+    await store.reserve(reserve("r1", "0.60", FREE))
+    client, journal = store._client(), f"{store._prefix}{keys.JOURNAL}"
+    await client.rename(journal, "kept")
+    await client.set(journal, "not a journal")
+    with pytest.raises(StoreRefused, match="WRONGTYPE"):
+        await store.finalize(finalize("r1", "0.10", FREE))
+    await client.rename("kept", journal)
+    assert (await store.finalize(finalize("r1", "0.20", FREE))).status is Status.FINALIZED
+    assert await figures(store, FREE) == (f"{TOGETHER / 100 + 0.2:.2f}", "0.00")
+
+
+async def test_more_holds_than_a_server_keeps_at_hand_end_alike(store: RedisStore):
+    ids = [f"r{number}" for number in range(1_100)]
+    await asyncio.gather(*(store.reserve(reserve(id_, "0.01", FREE)) for id_ in ids))
+    await asyncio.gather(*(store.finalize(finalize(id_, "0.01", FREE)) for id_ in ids))
+    assert await figures(store, FREE) == ("11.00", "0.00")
 
 
 async def test_functions_that_are_flushed_are_offered_again(store: RedisStore):

@@ -122,7 +122,7 @@ def test_what_the_fields_of_a_record_are(planted: pytest.MonkeyPatch):
 
 def test_in_which_order_a_reply_has_its_fields(planted: pytest.MonkeyPatch):
     planted.setattr(replies.Head, "_fields", ("written", "status"))
-    assert "parts[1] = written .. ' ' .. status .. (targets and" in script_of("reserve", "").text
+    assert "return written .. ' ' .. status .. (targets and" in script_of("reserve", "").text
 
 
 # The texts.

@@ -9,7 +9,7 @@ local figures = {''}
 
 -- Spent and reserved of each target, each behind a space.
 function balances_of(targets)
-  load_counters(targets)
+  if targets.as_of ~= this_call or targets.are_carried then load_counters(targets) end
   local last = 1
   for at = 1, #targets do
     local counter = targets[at].compared
@@ -23,11 +23,11 @@ end
 
 -- `written` is how many entries the records have, also those that are not returned; `rejection` is one word, '-' for none.
 local function answer(status, known, targets, rejected_by)
-  ensure_generation()
+  if not (generation and is_format_recorded) then ensure_generation() end
   local now_ms, written, rejection = NOW_MS, text_of_count(seq - seq_before), rejected_by or '-'
-  parts[1] = HEAD_WORDS .. (targets and balances_of(targets) or '')
-  parts[2] = known and known.text or ''
-  return concat(parts, SEPARATOR, 1, n_parts)
+  local written_records = n_records == 1 and records[1] or n_records > 1 and concat(records, SEPARATOR, 1, n_records) or ''
+  return HEAD_WORDS .. (targets and balances_of(targets) or '') .. SEPARATOR .. (known and known.text or '')
+    .. (n_records > 0 and SEPARATOR or '') .. written_records .. ENDING
 end
 
 -- What is known of an id, after expiring it if its lease is over, and then due leases on its counters; its targets;

@@ -18,13 +18,11 @@
 --          records kept of reservations that came to nothing
 -- args[2]  token of this call: its reply ends with it, and has it between its parts; a store without a generation takes it for
 --          one
--- args[3]  how many verbs; then for each of them: how many words it has; these are its name, the traceparent of the span
---          around it ('' if none) and its own arguments
+-- args[3]  how many verbs; then for each of them: how many words it has, its name, and its settings, which are one word; the
+--          traceparent of the span around it ('' if none); and its own arguments
 --
 -- Numbers: figures are decimal text. A Lua number is a double, exact below 2^53: figures that are that small are added
 -- here, larger ones by HINCRBY.
-
-local FIRST_VERB_AT = 4
 
 local concat, find, format, gmatch, match, sub = table.concat, string.find, string.format, string.gmatch, string.match, string.sub
 local verbs = {}
@@ -32,7 +30,7 @@ local verbs = {}
 local call, try, spread = redis.call, redis.pcall, unpack or table.unpack
 
 -- What a call carries.
-local META, PREFIX, KEPT, TOKEN, SEPARATOR, NOW, NOW_MS
+local META, PREFIX, KEPT, TOKEN, SEPARATOR, ENDING, NOW, NOW_MS
 local REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS, JOURNAL_MAX, VOIDED_MAX, TRIM_EVERY
 local HOLDS, TOTALS, JOURNAL, VOIDED
 
@@ -41,20 +39,21 @@ local seq, bookings, entries, seq_text, bookings_text, entries_text
 
 -- What it has read, and what it has changed and not yet written.
 local is_meta_read, generation, limits_version, written_seq, is_format_recorded
-local is_nothing_due, changed_counters, changed_series, changed_totals, waiting_keys
-local is_waited_for, freed_accounts
+local is_nothing_due, changed_counters, changed_totals, waiting, is_waited_for
+local changed_series, freed_accounts = {}, {}
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are returned even if not wanted.
-local trace, wants_entries, seq_before
+local settings, trace, wants_entries, seq_before
 
--- The parts of its answer (`_answer.lua`): two, and behind them the records of the journal.
-local parts, n_parts = {}, 0
+-- The records of the journal that its answer has (`_answer.lua`).
+local records, n_records = {}, 0
 
 -- What calls have in common stays in memory from call to call where the server keeps a script's functions
--- (`redis/scripts.py`): the names of keys, targets as they were parsed, counters by their names, and the tables in which changes
--- wait. Their figures are read again by each call.
+-- (`redis/scripts.py`): the names of keys, targets as they were parsed, counters by their names, the tables in which changes
+-- wait, and the settings of verbs. Their figures are read again by each call. And what was held lately, as records: their texts are read again, but not parsed.
 local REMEMBERED_MAX = 2000
-local this_call, remembered, counters, series_by_name, parsed, queues = 0, 0, {}, {}, {}, {}
+local this_call, remembered, counters, series_by_name, parsed, queues, heads = 0, 0, {}, {}, {}, {}, {}
+local held_lately, n_held_lately = {}, 0
 
 -- '%d' takes half the time of '%.0f', but cuts off what a C long does not hold, and that may be 32 bits.
 local WHOLE = format('%d', EXACT) == format('%.0f', EXACT) and '%d' or '%.0f'
@@ -83,7 +82,8 @@ end
 local function begin_ledger(meta)
   META, PREFIX = meta, sub(meta, 1, -1 - #KEY_META)
   HOLDS, TOTALS, JOURNAL, VOIDED = PREFIX .. KEY_HOLDS, PREFIX .. KEY_TOTALS, PREFIX .. KEY_JOURNAL, PREFIX .. KEY_VOIDED
-  remembered, counters, series_by_name, parsed, queues = 0, {}, {}, {}, {}
+  remembered, counters, series_by_name, parsed, queues, heads = 0, {}, {}, {}, {}, {}
+  held_lately, n_held_lately = {}, 0
 end
 
 local function read_kept(words)
@@ -98,8 +98,11 @@ local function begin_call(keys, args)
   if keys[1] ~= META or remembered > REMEMBERED_MAX then begin_ledger(keys[1]) end
   if args[1] ~= KEPT then read_kept(args[1]) end
   this_call, TOKEN, SEPARATOR = this_call + 1, args[2], '+' .. args[2]
+  ENDING = args[3] == '1' and '=' .. TOKEN or ''
   NOW = store_time_ms(args)
   NOW_MS = whole(NOW)
   is_meta_read, is_nothing_due = false, nil
-  changed_counters, changed_series, changed_totals, waiting_keys, freed_accounts = {}, {}, {}, {}, {}
+  changed_counters, changed_totals, waiting = {}, {}, {}
+  if changed_series[1] then changed_series = {} end
+  if next(freed_accounts) then freed_accounts = {} end
 end

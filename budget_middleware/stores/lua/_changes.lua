@@ -11,10 +11,24 @@ local function change_to(after, before)
   return number, number > 0 and '+' .. text or text
 end
 
+-- A script has room for 200 local variables: what only this needs are those of a block.
+local changes_of
+do
+
+-- Whether each counter is in the store, or will be at the end of this call.
+local function are_all_there(targets)
+  for at = 1, #targets do
+    local counter = targets[at].counter
+    if not (counter.is_there or counter.is_changed) then return false end
+  end
+  targets.there_in = this_call
+  return true
+end
+
 -- What each counter gains as two amounts change; those that gain nothing are left out. All that are of one unit gain the same. But a
 -- counter that is not there any more holds nothing that could be given back, or grow: it was lost, or everybody slept until it
 -- was forgotten. The tables are the targets' own, which saves making them: they hold until the next changes of these.
-local function changes_of(targets, booked, booked_before, held, held_before)
+function changes_of(targets, booked, booked_before, held, held_before)
   local changes, count, unit, gain, was_held, is_any = targets.changes, 0, nil, nil, nil, nil
   for at = 1, #targets do
     local target = targets[at]
@@ -24,6 +38,10 @@ local function changes_of(targets, booked, booked_before, held, held_before)
       was_held = amount_in(held_before, unit)
       gain.reserved, gain.reserved_signed = change_to(amount_in(held, unit), was_held)
       gain.held, is_any = gain.reserved, gain.spent ~= 0 or gain.reserved ~= 0
+      -- Most often all are of one unit.
+      if is_any and targets.is_of_one_unit and (was_held == '0' or targets.there_in == this_call or are_all_there(targets)) then
+        return targets.all_changes
+      end
     end
     local change, counter = is_any and target.change, target.counter
     local is_lost = was_held ~= '0' and not counter.is_there and not counter.is_changed
@@ -37,29 +55,54 @@ local function changes_of(targets, booked, booked_before, held, held_before)
     end
   end
   for at = #changes, count + 1, -1 do changes[at] = nil end
+  changes.touched_in = nil
   return changes
+end
+
 end
 
 -- Nothing here can fail.
 local function book(changes, lasts)
-  local gain, spent, reserved, frees
+  local gain, spent, reserved, is_small, frees
+  -- Whether an earlier verb of this call had them written, and there is no more to see to.
+  local are_touched, are_settled = changes.touched_in == this_call, true
   for at = 1, #changes do
     local change = changes[at]
     if change.gain ~= gain then
       gain = change.gain
       spent, reserved = gain.spent, gain.reserved
+      is_small = spent < HALF_EXACT and reserved < HALF_EXACT and spent > -HALF_EXACT and reserved > -HALF_EXACT
       frees = is_waited_for and (reserved < 0 or spent < 0)
     end
     local target, counter = change.target, change.counter
-    if spent ~= 0 then add(counter, 'spent', spent, gain.spent_signed) end
-    if reserved ~= 0 then add(counter, 'reserved', reserved, gain.reserved_signed) end
+    local numbers = counter.numbers
+    local spent_before, reserved_before = numbers.spent, numbers.reserved
+    -- Most often all is so small that no sum of two can be rounded.
+    if is_small and spent_before < HALF_EXACT and reserved_before < HALF_EXACT
+      and spent_before > -HALF_EXACT and reserved_before > -HALF_EXACT then
+      if spent ~= 0 then
+        local after = spent_before + spent
+        counter.spent, numbers.spent = format(WHOLE, after), after
+      end
+      if reserved ~= 0 then
+        local after = reserved_before + reserved
+        counter.reserved, numbers.reserved = format(WHOLE, after), after
+      end
+    else
+      if spent ~= 0 then add(counter, 'spent', spent, gain.spent_signed) end
+      if reserved ~= 0 then add(counter, 'reserved', reserved, gain.reserved_signed) end
+    end
     if target.series then
       add_to_series(counter, 'spent', spent, gain.spent_signed)
       add_to_series(counter, 'reserved', reserved, gain.reserved_signed)
     end
     if frees then freed_accounts[target.account] = true end
-    if not counter.is_changed or lasts > target.counts_until or not counter.is_there or target.previous then touch(target, lasts) end
+    if not are_touched or lasts > target.counts_until then
+      touch(target, lasts)
+      are_settled = are_settled and counter.is_there and not target.previous
+    end
   end
+  if are_settled then changes.touched_in = this_call end
 end
 
 -- The previous format takes the end from a counter that is held on.
@@ -69,7 +112,13 @@ end
 
 -- What is reserved in all changes with it, once for each unit.
 local function add_to_totals(targets, changes)
-  local done, gain = '', nil
+  local done, gain, first = '', nil, changes[1]
+  if first and targets.is_of_one_unit then
+    local unit = first.target.unit
+    local field = targets.totals[unit] or total_of(targets, unit)
+    changed_totals[field] = (changed_totals[field] or 0) + first.gain.held
+    return
+  end
   for at = 1, #changes do
     local change = changes[at]
     if change.gain ~= gain then
@@ -79,7 +128,6 @@ local function add_to_totals(targets, changes)
         done = done == '' and unit or done .. ' ' .. unit
         local field = targets.totals[unit] or total_of(targets, unit)
         changed_totals[field] = (changed_totals[field] or 0) + gain.held
-        if targets.is_of_one_unit then return end
       end
     end
   end
@@ -96,8 +144,9 @@ end
 local function write_change(record, status, booked_before, held_before, due_before, reserve_trace, tail, reserved_at)
   local booked, held = figures_of(record)
   local changes = changes_of(record.target_list, booked, booked_before, held, held_before)
-  local entry = changes[1] and record_of(record.id, status, changes, reserve_trace, tail, reserved_at)
-  if entry and status == STATUS_RESERVED then record.seq = entry.seq_text end
+  local entry, at
+  if changes[1] then entry, at = record_of(record.id, status, changes, reserve_trace, tail, reserved_at) end
+  if entry and status == STATUS_RESERVED then record.seq = at end
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
   if due_before ~= record.due then move_hold(record, due_before, record.due) end
   if entry then

@@ -2,6 +2,12 @@
 -- answers and the token; of a verb that is alone and answers by a text it is one text, with `=` between answer and token. In the
 -- place of a verb that failed, and so has changed nothing, stands `-` and why.
 
+-- A script has room for 200 local variables: what only this file needs are those of a block.
+local run
+do
+
+local FIRST_VERB_AT = 4
+
 -- Redis reports its own errors in a table since 7.0, and as a text before.
 local function error_text(fault)
   return tostring(type(fault) == 'table' and fault.err or fault)
@@ -15,15 +21,26 @@ local function publish_freed()
   try('PUBLISH', PREFIX .. KEY_CHANNEL, concat(accounts, ' '))
 end
 
-local function run(keys, args)
+-- What the first word of a verb says: its function, how many words it has, and its settings, which are the same in call after call.
+local function settings_in(word)
+  local count, name, words = match(word, '^(%d+) (%S+)(.*)$')
+  local head = {verb = verbs[name], count = tonumber(count)}
+  for setting in gmatch(words, '%S+') do head[#head + 1] = setting end
+  heads[word] = head
+  remembered = remembered + 1
+  return head
+end
+
+function run(keys, args)
   begin_call(keys, args)
   local replies, at = {}, FIRST_VERB_AT
   for number = 1, tonumber(args[FIRST_VERB_AT - 1]) do
-    local last = at + tonumber(args[at])
-    trace, wants_entries, n_parts, seq_before = args[at + 2], true, 2, seq
-    local is_done, reply = pcall(verbs[args[at + 1]], spread(args, at + 3, last))
-    replies[number] = is_done and reply or '-' .. error_text(reply)
-    at = last + 1
+    settings = heads[args[at]] or settings_in(args[at])
+    local next_at = at + settings.count
+    trace, wants_entries, n_records, seq_before = args[at + 1], true, 0, seq
+    local is_done, reply = pcall(settings.verb, spread(args, at + 2, next_at - 1))
+    replies[number] = is_done and reply or '-' .. error_text(reply) .. ENDING
+    at = next_at
   end
   write_all_waiting()
   write_counters()
@@ -31,6 +48,9 @@ local function run(keys, args)
   write_totals()
   if is_meta_read then write_meta() end
   publish_freed()
+  if ENDING ~= '' and type(replies[1]) == 'string' then return replies[1] end
   replies[#replies + 1] = TOKEN
-  return #replies == 2 and type(replies[1]) == 'string' and replies[1] .. '=' .. TOKEN or replies
+  return replies
+end
+
 end

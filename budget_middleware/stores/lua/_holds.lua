@@ -3,11 +3,9 @@
 local function indexes_of(record)
   local targets = record.target_list
   if record.is_previous then return previous_indexes(targets) end
-  if not targets.indexes then
-    targets.indexes = {HOLDS}
-    for at, target in ipairs(targets) do targets.indexes[at + 1] = target.counter.index end
-  end
-  return targets.indexes
+  local indexes = {HOLDS}
+  for at, target in ipairs(targets) do indexes[at + 1] = target.counter.index end
+  return indexes
 end
 
 -- A renewal that the network has held back ends no lease sooner than a newer one has said.
@@ -23,16 +21,28 @@ local function outlive(targets, deadline)
   end
 end
 
+-- A script has room for 200 local variables: what only this needs are those of a block.
+local move_hold
+do
+
+-- What waits for these.
+local function queues_of(record)
+  local targets, found = record.target_list, {}
+  if targets.queues and not record.is_previous then return targets.queues end
+  for at, index in ipairs(indexes_of(record)) do found[at] = queue_of(index) end
+  if not record.is_previous then targets.queues = found end
+  return found
+end
+
 -- Moves a hold in its indexes from one deadline to another; '' is none. Where one of them is of another type, the call stops
 -- here, and none has changed.
-local function move_hold(record, from, to)
-  local indexes, id = indexes_of(record), record.id
-  for at = 1, #indexes do
-    local problem = put(indexes[at], id, to)
-    if problem then
-      local changed = {id = id, target_list = {indexes = {spread(indexes, 1, at - 1)}}}
-      move_hold(changed, to, from)
-      error(problem)
-    end
+function move_hold(record, from, to)
+  local into, id = not record.is_previous and record.target_list.queues or queues_of(record), record.id
+  local problem, at = put(into, id, to)
+  if problem then
+    put({spread(into, 1, at - 1)}, id, from)
+    error(problem)
   end
+end
+
 end

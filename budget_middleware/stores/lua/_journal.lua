@@ -51,12 +51,15 @@ local function put_voided(reserved_at, reserve, released_at, record)
 end
 
 -- A script has room for 200 local variables: what only this needs are those of a block.
-local record_of
+local record_of, append
 do
 
-local lines, record = {}, {}
+-- Of the record that was made last: its lines, where the journal is behind it, as numbers and as texts, and the record of its reserve.
+local lines = {}
+local last, booked, held, last_text, booked_text, held_text
+local is_void, reserve, voided_at
 
--- A figure of nothing that does not change is left out. Texts are put together in one step.
+-- A line for each counter, behind the first. A figure of nothing that does not change is left out. Texts are put together in one step.
 local function write_lines(changes, count)
   local gain, spent, reserved
   for at = 1, count do
@@ -68,52 +71,50 @@ local function write_lines(changes, count)
     local line, counter = change.target.line, change.counter
     local spent_before, reserved_before = counter.spent, counter.reserved
     if spent == '' and spent_before == '0' then
-      lines[at] = (reserved ~= '' or reserved_before ~= '0') and line .. ' reserved=' .. reserved_before .. reserved or line
+      line = (reserved ~= '' or reserved_before ~= '0') and line .. ' reserved=' .. reserved_before .. reserved or line
     elseif reserved == '' and reserved_before == '0' then
-      lines[at] = line .. ' spent=' .. spent_before .. spent
+      line = line .. ' spent=' .. spent_before .. spent
     else
-      lines[at] = line .. ' spent=' .. spent_before .. spent .. ' reserved=' .. reserved_before .. reserved
+      line = line .. ' spent=' .. spent_before .. spent .. ' reserved=' .. reserved_before .. reserved
     end
+    lines[at + 1] = line
   end
 end
 
--- One record for all changes of a verb, while the counters still show what was before: its text, and where the journal is
--- behind it; it holds until the next one is made. `tail` is its reason and its bill, as Python packs them. For a release also the
--- seq of its reserve.
+-- One record for all changes of a verb, while the counters still show what was before: its text, and the seq of its last entry. It is
+-- the one that `append` appends. `tail` is its reason and its bill, as Python packs them. For a release also the seq of its reserve.
 function record_of(id, status, changes, reserve_trace, tail, reserved_at)
   local count = #changes
-  write_lines(changes, count)
-  local is_void = status == STATUS_RELEASED
-  local reserve = is_void and reserved_at and find_record(reserved_at)
-  local last, booked = seq + count, books_nothing(status) and bookings or bookings + count
-  local held = is_void and (reserve and entries - count or entries) or entries + count
-  local last_text = format(WHOLE, last)
-  local booked_text = booked == bookings and bookings_text or format(WHOLE, booked)
-  local held_text = held == last and last_text or format(WHOLE, held)
-  local text = last_text .. ' ' .. booked_text .. ' ' .. (is_void and entries_text or held_text)
+  is_void, reserve, voided_at = status == STATUS_RELEASED, nil, reserved_at
+  if is_void and reserved_at then reserve = find_record(reserved_at) end
+  last, booked = seq + count, books_nothing(status) and bookings or bookings + count
+  held = is_void and (reserve and entries - count or entries) or entries + count
+  last_text = format(WHOLE, last)
+  booked_text = booked == bookings and bookings_text or format(WHOLE, booked)
+  held_text = held == last and last_text or format(WHOLE, held)
+  lines[1] = last_text .. ' ' .. booked_text .. ' ' .. (is_void and entries_text or held_text)
     .. '\n' .. FORMAT_WORD .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=') .. trace
-    .. (reserve_trace == '' and '' or ' reserve_trace=') .. reserve_trace .. '\n' .. concat(lines, '\n', 1, count) .. tail
-  record.text, record.seq, record.bookings, record.entries = text, last, booked, held
-  record.seq_text, record.bookings_text, record.entries_text, record.is_void = last_text, booked_text, held_text, is_void
-  record.reserve, record.reserved_at = reserve, reserved_at
-  return record
-end
-
+    .. (reserve_trace == '' and '' or ' reserve_trace=') .. reserve_trace
+  write_lines(changes, count)
+  local text = concat(lines, '\n', 1, count + 1)
+  return tail == '' and text or text .. tail, last_text
 end
 
 -- Appends it. On a journal of another type the call stops here, and nothing has changed.
-local function append(record, count, is_wanted)
-  if record.is_void then
-    put_voided(record.reserved_at, record.reserve, record.seq_text, record.text)
+function append(record, count, is_wanted)
+  if is_void then
+    put_voided(voided_at, reserve, last_text, record)
   else
-    local problem = put(JOURNAL, record.text, record.seq_text)
+    local problem = put(queue_of(JOURNAL).alone, record, last_text)
     if problem then error(problem) end
   end
-  seq, bookings, entries = record.seq, record.bookings, record.entries
-  seq_text, bookings_text, entries_text = record.seq_text, record.bookings_text, record.entries_text
-  if not record.is_void and entries % TRIM_EVERY < count then trim_journal() end
+  seq, bookings, entries = last, booked, held
+  seq_text, bookings_text, entries_text = last_text, booked_text, held_text
+  if not is_void and entries % TRIM_EVERY < count then trim_journal() end
   if is_wanted then
-    n_parts = n_parts + 1
-    parts[n_parts] = record.text
+    n_records = n_records + 1
+    records[n_records] = record
   end
+end
+
 end

@@ -23,6 +23,10 @@ local function read_head(record)
   return tonumber(at), tonumber(booked), tonumber(held)
 end
 
+-- A script has room for 200 local variables: what only this needs are those of a block.
+local load_meta, catch_up_with_journal
+do
+
 -- The last record of the journal or of the voided ones, if it is beyond the seq of the meta hash, and its seq.
 local function newest_record(last)
   local newest, score
@@ -40,7 +44,7 @@ end
 
 -- Continues a journal that is ahead of its meta hash: no seq stands for two entries. A call writes both, so only somebody
 -- who wrote past the ledger can have parted them: a meta hash without its seq is seen by every verb, any other by a sweep.
-local function catch_up_with_journal()
+function catch_up_with_journal()
   local newest, score = newest_record(seq)
   local _, booked, held = read_head(newest)
   if score and score >= EXACT then fail('the journal is damaged') end
@@ -49,7 +53,7 @@ local function catch_up_with_journal()
 end
 
 -- Most often it says what the last call wrote there.
-local function load_meta()
+function load_meta()
   if is_meta_read then return end
   local meta = call('HMGET', META, 'generation', 'seq', 'limits_version', 'bookings', 'entries', 'format', 'listened_until')
   local last, version, booked, held = meta[2] or '0', meta[3] or '0', meta[4] or '0', meta[5] or '0'
@@ -68,6 +72,8 @@ local function load_meta()
   written_seq, seq_before = seq, seq
   if not meta[2] then catch_up_with_journal() end
   written_seq, seq_before, is_meta_read = seq, seq, true
+end
+
 end
 
 -- A store that was emptied gets a new generation.

@@ -30,19 +30,27 @@ local function is_whole(text)
   return digits ~= nil and is_figure(digits)
 end
 
-local function is_exact(number)
-  return number < EXACT and number > -EXACT
-end
-
 -- Whether a counter that shows this figure takes no more holds. The number itself is too large to compare.
 local function is_full(figure)
   return #figure >= FULL_DIGITS and match(figure, '^%d') ~= nil
 end
 
+local amount_in
+do
+
+local patterns = {}
+
 -- The figure of one unit. No unit's name ends with another's.
-local function amount_in(amounts, unit)
+function amount_in(amounts, unit)
   if amounts == '' then return '0' end
-  return match(amounts, unit .. ':(%-?%d+)') or '0'
+  local pattern = patterns[unit]
+  if not pattern then
+    pattern = unit .. ':(%-?%d+)'
+    patterns[unit] = pattern
+  end
+  return match(amounts, pattern) or '0'
+end
+
 end
 
 -- Each unit once, none of them 0.

@@ -2,6 +2,10 @@
 -- it may work on the same store. What is theirs is written back as they wrote it, so that they can end it themselves.
 -- Once no such gateway is left and BUDGET_REMEMBER_S and a day are over, nothing of this is in a store any more.
 
+-- A script has room for 200 local variables: what only this file needs are those of a block.
+local previous_reservation, write_previous, previous_indexes, previous_adjustment
+do
+
 -- Their targets, six words each, as ours; false where they are not sound.
 local function previous_targets(packed)
   local lines, read = {}, {}
@@ -20,7 +24,7 @@ local function usd(figure)
   return figure == '0' and '' or UNIT_USD .. ':' .. figure
 end
 
-local function previous_reservation(id, key)
+function previous_reservation(id, key)
   local fields = try('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace', 'seq',
     'asked')
   if fields.err then return nil, IS_DAMAGED end
@@ -42,7 +46,7 @@ local function previous_reservation(id, key)
   return record
 end
 
-local function write_previous(record, lives_ms)
+function write_previous(record, lives_ms)
   call('HSET', record.key, 'state', record.state, 'charge', amount_in(record.charge, UNIT_USD),
     'actual', amount_in(record.actual, UNIT_USD))
   if record.due ~= '' then call('HSET', record.key, 'deadline', record.due) end
@@ -52,16 +56,18 @@ local function write_previous(record, lives_ms)
   if lives_ms then call('PEXPIRE', record.key, lives_ms) end
 end
 
-local function previous_indexes(targets)
+function previous_indexes(targets)
   local indexes = {PREFIX .. KEY_PREVIOUS_HOLDS}
   for at, target in ipairs(targets) do indexes[at + 1] = PREFIX .. KEY_PREVIOUS_HELD_ON .. ':' .. target.name end
   return indexes
 end
 
 -- What is known of an adjustment: its targets and its amounts.
-local function previous_adjustment(key)
+function previous_adjustment(key)
   local fields = call('HMGET', key, 'targets', 'amount')
   local targets = fields[1] and previous_targets(fields[1])
   if not targets or not is_whole(fields[2] or '') then fail('adjustment ' .. key .. ' ' .. IS_DAMAGED) end
   return targets, usd(fields[2])
+end
+
 end

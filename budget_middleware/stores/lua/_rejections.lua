@@ -18,18 +18,19 @@ local function rejection_of(targets, worst)
     .. (target.previous and ',' .. whole(target.limit) or '')
 end
 
--- The counter that refuses; of equal ones the first.
+-- The counter that refuses; of equal ones the first. Then whether any figure is so large that its counter may be full.
 local function find_rejection(targets, asked)
-  local worst, unit, estimate = nil, nil, nil
+  local worst, are_large, unit, estimate = nil, false, nil, nil
   for index = 1, #targets do
     local target = targets[index]
     if target.unit ~= unit then
       unit = target.unit
       estimate = tonumber(amount_in(asked, unit))
     end
-    if target.limit and estimate > 0 then
-      local limit, numbers = target.limit, target.compared.numbers
-      local spent, reserved = numbers.spent, numbers.reserved
+    local limit, numbers = target.limit, target.compared.numbers
+    local spent, reserved = numbers.spent, numbers.reserved
+    if spent >= FULL_OR_INEXACT or reserved >= FULL_OR_INEXACT then are_large = true end
+    if limit and estimate > 0 then
       local shortfall = spent + reserved + estimate - limit
       if shortfall > 0 then
         local found = {
@@ -39,5 +40,5 @@ local function find_rejection(targets, asked)
       end
     end
   end
-  return worst
+  return worst, are_large
 end

@@ -6,11 +6,23 @@
 -- comes back is not to wait beside itself.
 
 -- A script has room for 200 local variables: what only this needs are those of a block.
-local write_waiting, put
+local queue_of, write_waiting, write_all_waiting, put
 do
 
 -- Lua passes some thousand words at once, and a sweep may expire more.
 local WORDS_MAX = 1000
+
+-- What waits for a key. `alone` is a list of this queue, for `put`.
+function queue_of(key)
+  local queue = queues[key]
+  if not queue then
+    queue = {key = key, added = {}, removed = {}, n_added = 0, n_removed = 0}
+    queue.alone = {queue}
+    queues[key] = queue
+    remembered = remembered + 1
+  end
+  return queue
+end
 
 local function write_words(command, key, words, count)
   for first = 1, count, WORDS_MAX do
@@ -18,15 +30,25 @@ local function write_words(command, key, words, count)
   end
 end
 
--- Writes what waits for a key. To be called before it is read.
-function write_waiting(key)
-  local queue = queues[key]
-  if not queue or queue.this_call ~= this_call then return end
-  if queue.n_added > 0 then write_words('ZADD', key, queue.added, queue.n_added) end
-  if queue.n_removed > 0 then write_words('ZREM', key, queue.removed, queue.n_removed) end
+local function write_queue(queue)
+  if queue.this_call ~= this_call then return end
+  if queue.n_added > 0 then write_words('ZADD', queue.key, queue.added, queue.n_added) end
+  if queue.n_removed > 0 then write_words('ZREM', queue.key, queue.removed, queue.n_removed) end
   -- What a sweep has put there is not kept.
   if queue.n_added > WORDS_MAX or queue.n_removed > WORDS_MAX then queue.added, queue.removed = {}, {} end
   queue.n_added, queue.n_removed = 0, 0
+end
+
+-- Writes what waits for a key. To be called before it is read.
+function write_waiting(key)
+  if queues[key] then write_queue(queues[key]) end
+end
+
+function write_all_waiting()
+  for at = 1, #waiting do
+    local queue = waiting[at]
+    if queue.n_added > 0 or queue.n_removed > 0 then write_queue(queue) end
+  end
 end
 
 -- Whether a member is among the first words.
@@ -38,36 +60,31 @@ local function is_among(words, count, member)
 end
 
 -- The first change of a key in a call.
-local function put_at_once(key, member, score)
+local function put_at_once(queue, member, score)
   local reply
-  if score == '' then reply = try('ZREM', key, member) else reply = try('ZADD', key, score, member) end
+  if score == '' then reply = try('ZREM', queue.key, member) else reply = try('ZADD', queue.key, score, member) end
   if type(reply) == 'table' then return reply end
-  local queue = queues[key]
-  if not queue then
-    queue = {added = {}, removed = {}}
-    queues[key] = queue
-    remembered = remembered + 1
-  end
   queue.this_call, queue.n_added, queue.n_removed = this_call, 0, 0
-  waiting_keys[#waiting_keys + 1] = key
+  waiting[#waiting + 1] = queue
 end
 
--- Puts a member into a sorted set with a score, or takes it out where that is ''. Returns an error for a key of another type.
-function put(key, member, score)
-  local queue = queues[key]
-  if not queue or queue.this_call ~= this_call then return put_at_once(key, member, score) end
-  if score == '' then
-    local last = queue.n_removed + 1
-    queue.removed[last], queue.n_removed = member, last
-  else
-    if queue.n_removed > 0 and is_among(queue.removed, queue.n_removed, member) then write_waiting(key) end
-    local added, last = queue.added, queue.n_added + 2
-    added[last - 1], added[last], queue.n_added = score, member, last
+-- Puts a member into sorted sets with a score, or takes it out where that is ''. Returns an error for a key of another type, and
+-- the place of that one: those before it are changed, and none behind it.
+function put(into, member, score)
+  for at = 1, #into do
+    local queue = into[at]
+    if queue.this_call ~= this_call then
+      local problem = put_at_once(queue, member, score)
+      if problem then return problem, at end
+    elseif score == '' then
+      local last = queue.n_removed + 1
+      queue.removed[last], queue.n_removed = member, last
+    else
+      if queue.n_removed > 0 and is_among(queue.removed, queue.n_removed, member) then write_queue(queue) end
+      local added, last = queue.added, queue.n_added + 2
+      added[last - 1], added[last], queue.n_added = score, member, last
+    end
   end
 end
 
-end
-
-local function write_all_waiting()
-  for at = 1, #waiting_keys do write_waiting(waiting_keys[at]) end
 end

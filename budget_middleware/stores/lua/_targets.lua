@@ -55,7 +55,7 @@ local function parse_targets(packed)
   local known = parsed[packed]
   if known then return known, known.are_sound end
   -- Held within all windows from `starts` to `ends`; `changes`, and what those of a unit gain, is for changes_of.
-  local targets, gains = {are_sound = true, starts = 0, ends = math.huge, totals = {}, changes = {}}, {}
+  local targets, gains = {are_sound = true, starts = 0, ends = math.huge, totals = {}, changes = {}, all_changes = {}}, {}
   for line in gmatch(packed, '[^\n]+') do
     local name, account, period, unit, from, to, fields =
       match(line, '^(([^| ]+)|([%w@-]+)|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
@@ -87,6 +87,7 @@ local function parse_targets(packed)
       target.change = {target = target, counter = counter, gain = target.gain}
       targets.is_of_one_unit = not targets[1] or targets.is_of_one_unit and targets[1].unit == target.unit
       targets[#targets + 1] = target
+      targets.all_changes[#targets] = target.change
       targets.starts, targets.ends = math.max(targets.starts, from * 1000), math.min(targets.ends, target.ends)
     end
   end

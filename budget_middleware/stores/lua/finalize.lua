@@ -1,7 +1,8 @@
 -- Book the actual cost in the windows in which the reservation was made. The targets are for an id that the store lost; its
 -- age is the time since the first attempt.
 
-function verbs.finalize(id, packed, actual, age_ms, tail, wanted)
+function verbs.finalize(id, packed, actual, tail)
+  local age_ms, wanted = settings[1], settings[2]
   wants_entries = wanted == '1'
   local record, status = open_to_end(OP_FINALIZE, id, packed, age_ms)
   if not record then return status end

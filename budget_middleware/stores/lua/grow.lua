@@ -13,7 +13,8 @@ local function larger_of(held, to)
   return held
 end
 
-function verbs.grow(id, to, lease_ms, tail, wanted)
+function verbs.grow(id, to, tail)
+  local lease_ms, wanted = settings[1], settings[2]
   wants_entries = wanted == '1'
   local known, targets = open(id, '')
   local status = extension_of(known and known.state or STATUS_UNKNOWN)

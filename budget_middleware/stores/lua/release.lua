@@ -1,7 +1,8 @@
 -- Give a hold back and book nothing; of an unknown id leave a tombstone, so that a delayed reserve holds nothing. The age is
 -- the time since the first attempt. With '1' at the end nothing is remembered, as if the reserve had never been.
 
-function verbs.release(id, age_ms, tail, wanted, forgets)
+function verbs.release(id, tail)
+  local age_ms, wanted, forgets = spread(settings)
   wants_entries = wanted == '1'
   local record, status = open_to_end(OP_RELEASE, id, '', age_ms)
   if not record then return status end

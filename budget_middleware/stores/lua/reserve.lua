@@ -5,9 +5,8 @@
 local function check_not_full(targets, held, held_before)
   for at = 1, #targets do
     local target = targets[at]
-    local spent, reserved = target.compared.spent, target.compared.reserved
-    local are_long = #spent >= FULL_DIGITS or #reserved >= FULL_DIGITS
-    if are_long and (is_full(spent) or is_full(reserved)) and amount_in(held, target.unit) ~= amount_in(held_before, target.unit) then
+    local is_one_full = is_full(target.compared.spent) or is_full(target.compared.reserved)
+    if is_one_full and amount_in(held, target.unit) ~= amount_in(held_before, target.unit) then
       fail('counter ' .. target.name .. ' is full')
     end
   end
@@ -31,7 +30,8 @@ local function is_same(known, asked, packed)
     and accounts_of(known.target_list) == accounts_of(targets)
 end
 
-function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, wanted)
+function verbs.reserve(id, packed, asked, charge)
+  local lease_ms, enforced, version, wanted = spread(settings)
   wants_entries = wanted == '1'
   local known, targets, were_due = open(id, packed)
   if known then
@@ -42,7 +42,7 @@ function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, w
   if version ~= limits_version then return answer(STATUS_STALE_LIMITS) end
 
   load_counters(targets)
-  local worst = find_rejection(targets, asked)
+  local worst, are_large = find_rejection(targets, asked)
   if worst and not worst.is_spent and leases_due(targets) then
     -- Only in a damaged store do these counters know of due leases of which nobody else knows.
     if not were_due then expire_indexed(targets) end
@@ -50,7 +50,7 @@ function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, w
   end
   local rejection = rejection_of(targets, worst)
   if rejection and enforced == '1' then return answer(STATUS_REJECTED, nil, nil, rejection) end
-  check_not_full(targets, asked, '')
+  if are_large then check_not_full(targets, asked, '') end
 
   local deadline = NOW + tonumber(lease_ms)
   local record = new_reservation(id, reservation_key(id), STATE_PENDING, packed, targets)

@@ -33,16 +33,17 @@ class Batch:
         self.is_repeatable = True
 
     def add(self, verb: tuple[str, ...], waiting: "asyncio.Future[VerbReply]") -> None:
-        """One more verb: its name, its trace and its own arguments. StoreRefused for text that cannot be sent.
+        """One more verb: its name and settings, its trace and its own arguments.
 
-        The future gets its reply, StoreUnavailable or StoreRefused; it is the caller's, to cancel at will.
+        StoreRefused for text that cannot be sent. The future gets its reply, StoreUnavailable or StoreRefused; it is
+        the caller's, to cancel at will.
         """
         try:
             # Looked at here, where it spoils nobody else's.
             "".join(verb).encode()
         except UnicodeEncodeError as error:
             raise StoreRefused(str(error)) from error
-        self.words += (str(len(verb)), *verb)
+        self.words += (f"{len(verb)} {verb[0]}", *verb[1:])
         self.waiting.append(waiting)
 
     # The protocol of a wire's waiter.

@@ -79,9 +79,11 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "SERIES", model.SERIES
     yield "LONGER_AT_MOST", model.LONGER_AT_MOST
     yield "EXACT", money.MAX_NANOS
+    yield "HALF_EXACT", money.MAX_NANOS // 2
     yield "FORMAT", records.FORMAT
     # Lua would make the text anew each time.
     yield "FORMAT_WORD", str(records.FORMAT)
+    yield "FULL_OR_INEXACT", min(transitions.FULL, money.MAX_NANOS)
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)
     yield "NO_LIMIT", limit_fields.NO_LIMIT
     yield "LEFT_OUT", shadow_sums.LEFT_OUT

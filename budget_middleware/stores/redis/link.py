@@ -143,7 +143,7 @@ class RedisLink:
                 raise
 
     def _ask(self, *verb: str) -> Awaitable[VerbReply]:
-        """Send one of VERBS_OF_REQUESTS (its name, trace and arguments) with the others of this moment."""
+        """Send one of VERBS_OF_REQUESTS (name and settings, trace, arguments) with the others of this moment."""
         loop = asyncio.get_running_loop()
         gathered, reply = self._gathered.of(loop), loop.create_future()
         batch = gathered.batch or Batch(self._refusal_of, self._take_other)
@@ -228,7 +228,7 @@ class RedisLink:
         reply: asyncio.Future[VerbReply] = asyncio.get_running_loop().create_future()
         batch = Batch(self._refusal_of, self._take_other)
         batch.add(verb, reply)
-        batch.take_reply(await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
+        batch.take_reply(await self._evaluate(script_of(verb[0].split()[0], self._clock_script), self._words(batch)))
         return reply.result()
 
     def _words(self, batch: Batch) -> tuple[str, ...]:

@@ -39,56 +39,45 @@ class RedisStore(RedisLimits, RemembersShards):
 
     async def reserve(self, verb: Reserve) -> Answer:
         reply = await self._ask(
-            "reserve",
+            f"reserve {verb.lease_ms} {verb.enforce:d} {verb.limits_version} {verb.wants_entries:d}",
             verb.trace,
             verb.id if verb.id.isalnum() else _one_word(verb.id),
             pack_targets(verb.targets),
             pack_amounts(verb.asked) or ASKED_NOTHING,
-            str(verb.lease_ms),
             pack_amounts(verb.expiry_charge),
-            "1" if verb.enforce else "0",
-            str(verb.limits_version),
-            "1" if verb.wants_entries else "0",
         )
         return answer_of(reply, verb.id, targets=verb.targets, asked=verb.asked)
 
     async def finalize(self, verb: Finalize) -> Answer:
         reply = await self._ask(
-            "finalize",
+            f"finalize {verb.age_ms} {verb.wants_entries:d}",
             verb.trace,
             verb.id if verb.id.isalnum() else _one_word(verb.id),
             pack_targets(verb.targets),
             pack_amounts(verb.actual),
-            str(verb.age_ms),
             pack_tail(verb.reason, verb.bill),
-            "1" if verb.wants_entries else "0",
         )
         return answer_of(reply, verb.id)
 
     async def release(self, verb: Release) -> Answer:
         reply = await self._ask(
-            "release",
+            f"release {verb.age_ms} {verb.wants_entries:d}{' 1' if verb.forgets else ''}",
             verb.trace,
             _one_word(verb.id),
-            str(verb.age_ms),
             pack_tail(verb.reason),
-            "1" if verb.wants_entries else "0",
-            *(("1",) if verb.forgets else ()),
         )
         return answer_of(reply, verb.id)
 
     async def extend(self, verb: Extend) -> Answer:
-        return answer_of(await self._ask("extend", verb.trace, _one_word(verb.id), str(verb.lease_ms)), verb.id)
+        return answer_of(await self._ask(f"extend {verb.lease_ms}", verb.trace, _one_word(verb.id)), verb.id)
 
     async def grow(self, verb: Grow) -> Answer:
         reply = await self._ask(
-            "grow",
+            f"grow {verb.lease_ms} {verb.wants_entries:d}",
             verb.trace,
             _one_word(verb.id),
             pack_amounts(verb.to),
-            str(verb.lease_ms),
             pack_tail(verb.reason),
-            "1" if verb.wants_entries else "0",
         )
         return answer_of(reply, verb.id)
 
