@@ -15,6 +15,7 @@ from budget_middleware.core.pricing import Rates
 from budget_middleware.core.statuses import Op
 from budget_middleware.prices import load_prices
 from budget_middleware.prices.units import SameAs
+from budget_middleware.routing import _FIELDS, RouteKind, Router
 from budget_middleware.settings import setting_docs
 from budget_middleware.telemetry import Gauges, HistoryGauges, Telemetry, names
 
@@ -99,6 +100,14 @@ def test_the_table_of_routes_is_that_of_the_code():
     assert set(told) == {api.name for api in APIS}
     for api in APIS:
         assert all(api.matches(f"/prefix{route}") for route in told[api.name]), api.name
+
+
+def test_the_fields_by_which_a_body_decides_are_those_of_the_code():
+    for path, fields in rows(CONFIGURATION, "path ends in "):
+        route = Router(()).route_of({"path": "/forms/7" + re.findall(r"`([^`]+)`", path)[0]})
+        assert route.kind is RouteKind.SHARED
+        assert route.api is not None
+        assert set(map(bare, fields.split(", "))) == _FIELDS[route.api.name]
 
 
 # Spans and metrics.
