@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from budget_middleware.core.model import Balance, Counter, Rejection, Reservation
 from budget_middleware.core.statuses import Op, State, Status, may_book
 
@@ -57,7 +59,7 @@ class Entry(NamedTuple):
         return self.reserved - self.reserved_delta
 
 
-class Answer(NamedTuple):
+class Answer(Struct, frozen=True, gc=False):
     """A store's reply to one verb.
 
     ``recorded`` is what was known of the id, with the statuses of RETURNS_RECORDED. The call wrote ``written`` entries

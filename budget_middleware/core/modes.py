@@ -49,8 +49,8 @@ class Passed(NamedTuple):
     @property
     def used(self) -> int:
         """What is spent and reserved, this request's own included."""
-        spent, reserved = self.rejection.balance
-        return spent + reserved + self.rejection.estimate
+        balance = self.rejection.balance
+        return balance.spent + balance.reserved + self.rejection.estimate
 
 
 class Crossing(NamedTuple):

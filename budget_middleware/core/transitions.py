@@ -21,9 +21,10 @@ tables of a store, the Lua scripts repeat it, and one conformance suite holds th
 from collections.abc import Iterable, Mapping, Sequence
 from operator import sub
 from types import MappingProxyType
-from typing import NamedTuple
 
-from budget_middleware.core.fast_tuple import maker_of
+from msgspec import Struct
+from msgspec.structs import replace
+
 from budget_middleware.core.model import Adjustment, Balance, OncePerTargets, Rejection, Reservation, Target
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import NOTHING, Amounts
@@ -76,7 +77,7 @@ class CounterFull(Exception):
     """A counter takes no more holds: see FULL."""
 
 
-class Posting(NamedTuple):
+class Posting(Struct, frozen=True, gc=False):
     """What one counter gains or loses, in its unit."""
 
     target: Target
@@ -84,10 +85,7 @@ class Posting(NamedTuple):
     reserved: int
 
 
-_posting_of = maker_of(Posting)
-
-
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True, gc=False):
     """What a verb answers, what is to be remembered (None: as before) and what is to be booked."""
 
     status: Status
@@ -140,9 +138,9 @@ def _is_outside(targets: Sequence[Target], now_ms: int) -> bool:
 
 
 def _check_not_full(targets: Sequence[Target], balances: Sequence[Balance], asked: Amounts) -> None:
-    for at, (spent, reserved) in enumerate(balances):
-        if (spent >= FULL or reserved >= FULL) and asked[targets[at].place]:
-            raise CounterFull(f"counter {targets[at].counter.name} is full")
+    for target, balance in zip(targets, balances, strict=True):
+        if (balance.spent >= FULL or balance.reserved >= FULL) and asked[target.place]:
+            raise CounterFull(f"counter {target.counter.name} is full")
 
 
 def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, asked: Amounts) -> Rejection | None:
@@ -151,10 +149,10 @@ def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, as
     An estimate of 0 is always admitted: a free model stays usable when the budget is spent.
     """
     worst: Rejection | None = None
-    for target, (spent, reserved) in zip(targets, balances, strict=True):
+    for target, balance in zip(targets, balances, strict=True):
         limit, estimate = target.limit, asked[target.place]
-        if limit is not None and estimate and spent + reserved + estimate > limit:
-            found = Rejection(target, Balance(spent, reserved), estimate)
+        if limit is not None and estimate and balance.spent + balance.reserved + estimate > limit:
+            found = Rejection(target, balance, estimate)
             if worst is None or _severity(found) > _severity(worst):
                 worst = found
     return worst
@@ -225,7 +223,7 @@ def extend(known: Reservation | None, verb: Extend, *, now_ms: int) -> Decision:
     status = EXTENSIONS[known.state if known else None]
     if known is None or status is not Status.EXTENDED:
         return Decision(status)
-    return Decision(status, known._replace(deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms)))
+    return Decision(status, replace(known, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms)))
 
 
 def grow(known: Reservation | None, verb: Grow, *, balances: Sequence[Balance], now_ms: int) -> Decision:
@@ -239,7 +237,7 @@ def grow(known: Reservation | None, verb: Grow, *, balances: Sequence[Balance], 
         return Decision(status)
     held = Amounts(*map(max, known.held, verb.to))
     _check_not_full(known.targets, balances, Amounts(*map(sub, held, known.held)))
-    grown = known._replace(held=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))
+    grown = replace(known, held=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))
     return Decision(Status.GROWN, grown, postings(known, grown))
 
 
@@ -343,5 +341,5 @@ def postings(before: Reservation | None, after: Reservation) -> tuple[Posting, .
         place = target.place
         spent, reserved = booked[place], held[place]
         if spent or reserved:
-            posted.append(_posting_of((target, spent, reserved)))
+            posted.append(Posting(target, spent, reserved))
     return tuple(posted)

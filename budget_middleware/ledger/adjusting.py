@@ -3,6 +3,8 @@
 import secrets
 from collections.abc import Awaitable, Callable
 
+from msgspec.structs import replace
+
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op, Status
@@ -104,4 +106,4 @@ async def _applied(
         return answer
     latest = await store.latest(count=JOURNAL_PAGE)
     entries = tuple(entry for entry in latest if entry.reservation_id == id_)
-    return answer._replace(status=done, entries=entries)
+    return replace(answer, status=done, entries=entries)

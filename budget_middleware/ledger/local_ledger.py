@@ -102,7 +102,7 @@ class LocalLedger:
             if target.counter in self._seen:
                 balance, seen_s = self._seen[target.counter]
                 reserved = max(0, balance.reserved - asked[target.place])
-                self._seen[target.counter] = balance._replace(reserved=reserved), seen_s
+                self._seen[target.counter] = Balance(balance.spent, reserved), seen_s
 
     def _add(self, counter: Counter, figure: int) -> None:
         total = self._owed_on.get(counter, 0) + figure

@@ -46,8 +46,8 @@ def rate_limit_headers(
         return []
     left: list[int] = []
     for limit in own.limits:
-        spent, reserved = balances[limit.place]
-        left.append(limit.limit - spent - reserved)
+        balance = balances[limit.place]
+        left.append(limit.limit - balance.spent - balance.reserved)
     headers: Headers = []
     if own.of_money:
         least = min(left) if len(left) == len(own.of_money) else min(map(left.__getitem__, own.of_money))

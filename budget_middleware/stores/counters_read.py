@@ -17,7 +17,8 @@ class TargetGroup(NamedTuple):
     """The targets of a verb, and their counters in their order.
 
     ``is_plain``: each limit is compared with its counter, and with no other. ``ends`` are the counters that no limit
-    looks at any more from some time on, with that; ``short_ends`` those of short windows.
+    looks at any more from some time on, with that; ``short_ends`` those of short windows. ``is_distinct``: it has no
+    counter twice.
     """
 
     targets: tuple[Target, ...]
@@ -25,16 +26,19 @@ class TargetGroup(NamedTuple):
     is_plain: bool
     ends: tuple[tuple[Counter, int], ...]
     short_ends: tuple[tuple[Counter, int], ...]
+    is_distinct: bool
 
 
 def new_group(targets: tuple[Target, ...]) -> TargetGroup:
     ends = [(each.counter, each.counts_until_ms) for each in targets if each.counts_until_ms < FOREVER_MS]
+    counters = tuple([target.counter for target in targets])
     return TargetGroup(
         targets,
-        counters=tuple([target.counter for target in targets]),
+        counters,
         is_plain=all(target.series is target.counter and target.carry is None for target in targets),
         ends=tuple([each for each in ends if not each[0].period.is_short]),
         short_ends=tuple([each for each in ends if each[0].period.is_short]),
+        is_distinct=len(set(counters)) == len(counters),
     )
 
 
@@ -55,7 +59,7 @@ def compared(tables: Tables, group: TargetGroup, *, now_ms: int) -> Sequence[Bal
 
 def _sum(tables: Tables, series: Counter, now_ms: int) -> Balance:
     found = tables.balances(buckets_counted(series, now_ms=now_ms))
-    return Balance(*map(sum, zip(*found, strict=True)))
+    return Balance(sum([each.spent for each in found]), sum([each.reserved for each in found]))
 
 
 def bound(tables: Tables, group: TargetGroup) -> tuple[Target, ...]:

@@ -4,11 +4,14 @@ See ``engine`` for its theory of operation.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from operator import attrgetter
+
+from msgspec.structs import replace
 
 from budget_middleware.core import transitions
 from budget_middleware.core.answers import Answer, Entry
-from budget_middleware.core.model import Balance, Counter, Reservation, Target, balance_of
+from budget_middleware.core.model import Balance, Counter, Reservation, Target
 from budget_middleware.core.statuses import BOOKED_BY_HAND, ONLY_HOLD, RETURNS_RECORDED, Op, State, Status
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.stores.base import SWEPT_PER_VERB
@@ -55,7 +58,7 @@ class EngineCall:
         self.meta, self.some_are_due = tables.open(now_ms)
         self._seq_before = self.meta.seq
         if self.meta.forget_voided_ms and now_ms >= self.meta.forget_voided_ms:
-            self.meta = self.meta._replace(forget_voided_ms=0)
+            self.meta = replace(self.meta, forget_voided_ms=0)
             tables.put_meta(self.meta)
             tables.trim_voided(at_most=0)
 
@@ -110,7 +113,7 @@ class EngineCall:
         forgets: bool = False,
     ) -> None:
         """Write what was decided. Its postings are on the targets of the group or on some of them, in their order."""
-        status, becomes, postings, _ = decision
+        status, becomes, postings = decision.status, decision.becomes, decision.postings
         is_pending = becomes is not None and becomes.state is _PENDING
         if becomes is not None:
             forget_ms = None if is_pending else 0 if forgets else self._forget_ms(becomes, status)
@@ -134,25 +137,27 @@ class EngineCall:
 
     def _book(self, postings: Sequence[Posting], group: TargetGroup) -> tuple[int, ...]:
         """Change the counters; the four figures of each, as the journal has them."""
-        tables, counters = self._tables, group.counters
-        booked: dict[Counter, Balance] = {}
+        if not group.is_distinct:
+            # Each by itself: the second change of a counter finds what the first has left.
+            by_posting = [self._book((posting,), new_group((posting.target,))) for posting in postings]
+            self._booked = NO_TARGETS, ()
+            return tuple(chain.from_iterable(by_posting))
+        balances: list[Balance] = []
         figures: list[int] = []
-        changes = zip(counters, postings, tables.balances(counters), strict=True)
-        for counter, (_, spent_delta, reserved_delta), balance in changes:
-            # A verb may name a counter twice.
-            spent, reserved = booked.get(counter, balance)
-            spent += spent_delta
-            reserved += reserved_delta
-            booked[counter] = balance_of((spent, reserved))
-            figures += (spent_delta, reserved_delta, spent, reserved)
-        tables.book(booked)
-        self._booked = (group, tuple(booked.values())) if len(booked) == len(counters) else (NO_TARGETS, ())
+        for posting, before in zip(postings, self._tables.balances(group.counters), strict=True):
+            spent_delta, reserved_delta = posting.spent, posting.reserved
+            balance = Balance(before.spent + spent_delta, before.reserved + reserved_delta)
+            balances.append(balance)
+            figures += (spent_delta, reserved_delta, balance.spent, balance.reserved)
+        self._tables.book(group.counters, balances)
+        self._booked = group, tuple(balances)
         return tuple(figures)
 
     def _add_to_adjusted(self, postings: Sequence[Posting]) -> None:
-        for target, spent_delta, _ in postings:
-            by_hand = self._tables.by_hand(target.counter)
-            self._tables.put_by_hand(target.counter, by_hand._replace(adjusted=by_hand.adjusted + spent_delta))
+        for posting in postings:
+            counter = posting.target.counter
+            by_hand = self._tables.by_hand(counter)
+            self._tables.put_by_hand(counter, by_hand._replace(adjusted=by_hand.adjusted + posting.spent))
 
     def _retain_or_drop(self, group: TargetGroup) -> None:
         """Something on these counters is over: they are kept for a time after that, or after their window's end.
@@ -190,9 +195,9 @@ class EngineCall:
         texts: tuple[str, str, str, str],
     ) -> None:
         """Append one journal step with all postings."""
-        generation, limits_version, seq, bookings, entries, forget_voided_ms = self.meta
-        count, is_voided = len(group.targets), status is _RELEASED
-        seq += count
+        meta, count, is_voided = self.meta, len(group.targets), status is _RELEASED
+        bookings, entries, forget_voided_ms = meta.bookings, meta.entries, meta.forget_voided_ms
+        seq = meta.seq + count
         if is_voided:
             entries -= self._tables.void(id_)
             forget_voided_ms = self._now_ms + self._retention.remember_ms
@@ -200,7 +205,7 @@ class EngineCall:
             entries += count
             if op not in ONLY_HOLD:
                 bookings += count
-        self.meta = Meta(generation, limits_version, seq, bookings, entries, forget_voided_ms)
+        self.meta = Meta(meta.generation, meta.limits_version, seq, bookings, entries, forget_voided_ms)
         targets = group.targets if group.is_plain else self.bound(group)
         step = Step(seq, bookings, entries, self._now_ms, op, id_, status, targets, figures, *texts)
         self._tables.append(step, self.meta, is_voided=is_voided)
@@ -212,8 +217,7 @@ class EngineCall:
             self._entries += tuple(step.journal_entries())
 
     def answer(self, decision: Decision, id_: str = "", *, group: TargetGroup = NO_TARGETS) -> Answer:
-        status, _, _, rejection = decision
-        meta, (booked_on, balances) = self.meta, self._booked
+        status, meta, (booked_on, balances) = decision.status, self.meta, self._booked
         if booked_on is not group or not group.is_plain:
             balances = tuple(self.compared(group))
         return Answer(
@@ -223,7 +227,7 @@ class EngineCall:
             meta.seq,
             meta.limits_version,
             self._tables.reservation(id_) if id_ and status in RETURNS_RECORDED else None,
-            rejection,
+            decision.rejection,
             self._entries,
             meta.seq - self._seq_before,
             balances,

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
+from msgspec.structs import replace
+
 from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
@@ -113,7 +115,7 @@ class MemoryStore(TableStore, LimitChanges):
 
     def _put_limits_version(self) -> int:
         """Where a reserve is held to it."""
-        self._tables.put_meta(self._tables.meta._replace(limits_version=self._limits.version))
+        self._tables.put_meta(replace(self._tables.meta, limits_version=self._limits.version))
         return self._limits.version
 
     # What is kept for operators.

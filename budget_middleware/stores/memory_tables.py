@@ -82,9 +82,10 @@ class MemoryTables:
             self._pending[id_] = reservation
             self._leases.set(id_, reservation.deadline_ms)
             return
-        _, state, targets, asked, _, charge, actual, created_ms, _, _ = reservation
         # Its `value` would take two calls of Python. A tombstone has no amounts behind the other two.
-        self._ended[id_] = (state._value_, pack_targets(targets), created_ms, *charge, *actual, *(asked or ()))
+        state, targets = reservation.state._value_, pack_targets(reservation.targets)
+        amounts = *reservation.expiry_charge, *reservation.actual, *(reservation.asked or ())
+        self._ended[id_] = (state, targets, reservation.created_ms, *amounts)
         if forget_ms is not None:
             self._forget_ended.set(id_, forget_ms)
         if self._pending.pop(id_, None) is not None:
@@ -115,11 +116,11 @@ class MemoryTables:
     def balances(self, of: Sequence[Counter]) -> Sequence[Balance]:
         return [*map(self._balances.__getitem__, of)]
 
-    def book(self, balances: Mapping[Counter, Balance]) -> None:
+    def book(self, on: Sequence[Counter], balances: Sequence[Balance]) -> None:
         n_before = len(self._balances)
-        self._balances.update(balances)
+        self._balances.update(zip(on, balances, strict=True))
         if len(self._balances) > n_before:
-            self._kinds.update((counter.unit, kind_of(counter.account)) for counter in balances)
+            self._kinds.update((counter.unit, kind_of(counter.account)) for counter in on)
 
     def by_hand(self, counter: Counter) -> ByHand:
         return self._by_hand.get(counter, _UNTOUCHED)

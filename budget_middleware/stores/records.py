@@ -55,8 +55,8 @@ def require_readable(version: str) -> None:
 
 
 def pack_amounts(amounts: Amounts) -> str:
-    usd, *others = amounts
-    if not any(others):
+    usd, tokens, requests, inflight = amounts
+    if not (tokens or requests or inflight):
         return f"usd:{usd}" if usd else ""
     return ",".join([f"{unit}:{amount}" for unit, amount in zip(Unit, amounts, strict=True) if amount])
 
@@ -212,7 +212,9 @@ def pack_tail(reason: str, bill: str = "") -> str:
     """The last lines of a journal record."""
     if not reason and not bill:
         return ""
-    return (f"\nreason {reason.translate(_ESCAPES)}" if reason else "") + (f"\nbill {bill}" if bill else "")
+    # Nearly all are a word.
+    reason = reason if reason.isalnum() else reason.translate(_ESCAPES)
+    return (f"\nreason {reason}" if reason else "") + (f"\nbill {bill}" if bill else "")
 
 
 def _unescaped(text: str) -> str:

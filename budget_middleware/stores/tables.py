@@ -7,13 +7,15 @@ find it again. A store over rows of a database implements this protocol and has 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation, Target
 from budget_middleware.core.statuses import Op, Status, may_book
 from budget_middleware.core.units import Unit
 
 
-class Meta(NamedTuple):
+class Meta(Struct, frozen=True, gc=False):
     """The one row about the store itself.
 
     ``seq`` is that of the last journal entry, ``bookings`` how many entries there were that may have changed *spent*,
@@ -42,7 +44,7 @@ class CounterRow(NamedTuple):
     by_hand: ByHand
 
 
-class Step(NamedTuple):
+class Step(Struct, frozen=True, gc=False):
     """A row of the journal: what one verb changed, with an entry for each counter.
 
     ``figures`` has four numbers for each of the targets: what it gained of *spent* and of *reserved*, and both after
@@ -135,7 +137,7 @@ class Tables(Protocol):
         """In their order; a counter that is not there is at nothing."""
         ...
 
-    def book(self, balances: Mapping[Counter, Balance]) -> None:
+    def book(self, on: Sequence[Counter], balances: Sequence[Balance]) -> None:
         """Insert counters or replace their balances."""
         ...
 

@@ -8,6 +8,7 @@ import pytest
 from budget_middleware.alerts.follower import AlertFollower
 from budget_middleware.alerts.outage import OutageWatch
 from budget_middleware.core.alert_plan import Receiver, Shape, parse_alerts
+from budget_middleware.core.model import Balance
 from budget_middleware.core.windows import Period
 from budget_middleware.followers import Followers
 from budget_middleware.ledger import Ledger
@@ -146,7 +147,7 @@ async def test_a_gateway_audits_in_the_night_and_logs_once(clock, caplog, receiv
     tables: Any = store._tables
     balances = tables._balances
     (counter,) = balances
-    balances[counter] = balances[counter]._replace(spent=balances[counter].spent + 1)
+    balances[counter] = Balance(balances[counter].spent + 1, balances[counter].reserved)
     clock.advance(ms=DAY_MS)
     with caplog.at_level(logging.INFO):
         await follow(follower)

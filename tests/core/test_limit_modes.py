@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.limits import Claim, Increase, LimitMode, Terms
@@ -186,7 +187,7 @@ def test_of_a_rolling_period_the_sum_counts_and_not_its_bucket():
     watches = watch(ROLLING, alerts=(50,))
     own = step((ROLLING, Op.FINALIZE, 10, 10), balances=(Balance(55, 0),))
     assert crossed(watches, own) == [(50, 55)]
-    assert crossed(watches, own._replace(balances=(Balance(75, 0),))) == []
+    assert crossed(watches, replace(own, balances=(Balance(75, 0),))) == []
     # Of what it expired in passing the sum is not known.
     assert crossed(watches, step((ROLLING, Op.EXPIRE, 60, 60), balances=(Balance(90, 0),))) == []
 

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from budget_middleware.core import transitions
 from budget_middleware.core.model import Adjustment, Balance, Reservation, Target
@@ -106,7 +107,7 @@ def test_a_reserve_holds_on_every_target():
     assert pending is not None
     assert decision.status is Status.RESERVED
     assert decision.postings == (Posting(KEY, 0, 3), Posting(TEAM, 0, 3))
-    assert decision.becomes == pending._replace(created_ms=NOW_MS, trace="00-1-1-01")
+    assert decision.becomes == structs.replace(pending, created_ms=NOW_MS, trace="00-1-1-01")
 
 
 @pytest.mark.proves("I6")
@@ -186,7 +187,7 @@ def test_extend_moves_the_deadline_and_nothing_else():
     pending = known_as(State.PENDING)
     assert pending is not None
     extended = transitions.extend(pending, Extend("r", 5000), now_ms=NOW_MS)
-    assert extended == Decision(Status.EXTENDED, pending._replace(deadline_ms=NOW_MS + 5000))
+    assert extended == Decision(Status.EXTENDED, structs.replace(pending, deadline_ms=NOW_MS + 5000))
 
 
 @given(usd=st.integers(-3, 3))

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import redis.asyncio
 
+from budget_middleware.core.model import Balance
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.gated import TOKENS
@@ -114,7 +115,7 @@ async def store(server_url: str, namespace: str) -> AsyncIterator[RedisStore]:
 
 async def _nothing_is_reserved(store: RedisStore, *, spent: str) -> None:
     (view,) = await store.counters()
-    assert view.balance == (nanos_from_usd(spent), 0)
+    assert view.balance == Balance(nanos_from_usd(spent), 0)
 
 
 @pytest.mark.proves("I6")

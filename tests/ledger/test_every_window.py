@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import FOREVER_MS
@@ -78,7 +79,7 @@ async def test_a_rolling_budget_comes_back_a_bucket_late_at_most(
     clock.move_to(ms(falls_out) - 1)
     refused = await ledger.reserve(hold("0.60"))
     assert refused.rejection is not None
-    assert refused.rejection.balance == (nanos("0.60"), 0)
+    assert refused.rejection.balance == Balance(nanos("0.60"), 0)
     clock.move_to(ms(falls_out))
     second = hold("0.60")
     assert (await ledger.reserve(second)).admits

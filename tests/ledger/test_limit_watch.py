@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.model import Balance
 from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
@@ -111,7 +112,7 @@ async def test_what_a_shadow_limit_would_have_refused_is_logged_and_summed(
     ] * 2
     first = refusals[0]
     assert (first.reservation_id, first.model, first.rejection.estimate) == (asked.id, "gpt-4o", nanos("0.10"))
-    assert first.rejection.balance == (nanos("0.45"), 0)
+    assert first.rejection.balance == Balance(nanos("0.45"), 0)
     (day,) = await base.shadow_sums(since_day=day_of(clock()))
     assert day.sums == {
         ShadowLimit("key:a", Period.DAY, Unit.USD, nanos("0.50"), LimitMode.SHADOW): ShadowSum(

@@ -10,6 +10,7 @@ from typing import cast
 import pytest
 
 from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import CallerLeftError, Hold, Ledger, Terms, waiting_lines
@@ -217,7 +218,7 @@ async def test_the_refusal_after_a_wait_tells_todays_figures(ledger: Ledger):
     assert answer.status is Status.REJECTED
     assert answer.rejection is not None
     assert answer.rejection.is_held
-    assert answer.rejection.balance == (nanos("0.05"), nanos("0.30"))
+    assert answer.rejection.balance == Balance(nanos("0.05"), nanos("0.30"))
 
 
 async def test_who_waits_behind_others_is_asked_for_at_its_deadline(ledger: Ledger):

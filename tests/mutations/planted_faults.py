@@ -18,15 +18,15 @@ FAULTS = (
     Fault(
         "limit is off by one nano-dollar",
         "core/transitions.py",
-        "spent + reserved + estimate > limit:",
-        "spent + reserved + estimate > limit + 1:",
+        "balance.spent + balance.reserved + estimate > limit:",
+        "balance.spent + balance.reserved + estimate > limit + 1:",
     ),
     Fault("limit is off by one in Lua", "stores/lua/_rejections.lua", "if shortfall > 0 then", "if shortfall > 1 then"),
     Fault(
         "what others hold is not counted",
         "core/transitions.py",
-        "spent + reserved + estimate > limit:",
-        "spent + estimate > limit:",
+        "balance.spent + balance.reserved + estimate > limit:",
+        "balance.spent + estimate > limit:",
     ),
     Fault(
         "held is told as spent",
@@ -194,8 +194,8 @@ FAULTS = (
     Fault(
         "a renewal that comes late shortens a lease",
         "core/transitions.py",
-        "known._replace(deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
-        "known._replace(deadline_ms=now_ms + verb.lease_ms)",
+        "replace(known, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
+        "replace(known, deadline_ms=now_ms + verb.lease_ms)",
     ),
     Fault(
         "a renewal that comes late shortens a lease in Lua",
@@ -231,8 +231,8 @@ FAULTS = (
     Fault(
         "a grow changes the expiry charge",
         "core/transitions.py",
-        "known._replace(held=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
-        "known._replace(held=held, expiry_charge=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
+        "replace(known, held=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
+        "replace(known, held=held, expiry_charge=held, deadline_ms=max(known.deadline_ms, now_ms + verb.lease_ms))",
     ),
     Fault(
         "a grow is refused by a limit",
@@ -2059,8 +2059,8 @@ FAULTS = (
     Fault(
         "the garbage collector looks at every reservation of the memory store",
         "stores/memory_tables.py",
-        "self._ended[id_] = (state._value_, pack_targets(targets), created_ms, *charge, *actual, *(asked or ()))",
-        "self._ended[id_] = [state._value_, pack_targets(targets), created_ms, *charge, *actual, *(asked or ())]",
+        "self._ended[id_] = (state, targets, reservation.created_ms, *amounts)",
+        "self._ended[id_] = [state, targets, reservation.created_ms, *amounts]",
     ),
     Fault(
         "the engine sweeps without a bound",

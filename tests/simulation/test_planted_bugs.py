@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from budget_middleware.core import transitions
+from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import State, Status
 from budget_middleware.ledger import endings
 from budget_middleware.ledger.expiries import Expiries
@@ -43,7 +45,7 @@ def keep_the_expiry_charge(patch: pytest.MonkeyPatch) -> None:
     def adding(known, verb, **options):
         decision = finalize(known, verb, **options)
         if decision.status is Status.FINALIZED_LATE:
-            return decision._replace(postings=transitions.postings(None, decision.becomes))
+            return replace(decision, postings=transitions.postings(None, decision.becomes))
         return decision
 
     patch.setattr(transitions, "finalize", adding)
@@ -54,7 +56,7 @@ def overlook_the_reserved(patch: pytest.MonkeyPatch) -> None:
     find = transitions.find_rejection
 
     def blind(targets, balances, **options):
-        return find(targets, [balance._replace(reserved=0) for balance in balances], **options)
+        return find(targets, [Balance(balance.spent) for balance in balances], **options)
 
     patch.setattr(transitions, "find_rejection", blind)
 

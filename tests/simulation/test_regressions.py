@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.ledger import endings
@@ -130,7 +131,7 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     record_reply = StoreMonitor.record_reply
 
     def record_without_its_own(self: StoreMonitor, answer: Answer, before: StorePosition, *, now_s: float) -> None:
-        record_reply(self, answer._replace(written=0), before, now_s=now_s)
+        record_reply(self, structs.replace(answer, written=0), before, now_s=now_s)
 
     monkeypatch.setattr(LimitTable, "_advance", count)
     monkeypatch.setattr(StoreMonitor, "look_for_loss", look_for_nothing)

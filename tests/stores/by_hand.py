@@ -16,7 +16,7 @@ async def change_by_hand(
         tables = store._tables
         balance, by_hand = tables.balances((counter,))[0], tables.by_hand(counter)
         with store._transaction:
-            tables.book({counter: Balance(balance.spent + spent, balance.reserved + reserved)})
+            tables.book((counter,), (Balance(balance.spent + spent, balance.reserved + reserved),))
             tables.put_by_hand(counter, by_hand._replace(adjusted=by_hand.adjusted + adjusted))
         return
     if isinstance(store, SqliteStore):

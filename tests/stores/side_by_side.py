@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from hypothesis.stateful import RuleBasedStateMachine
+from msgspec.structs import replace
 
 from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.model import Balance, Carry, Counter, Target
@@ -88,7 +89,7 @@ class SideBySide(RuleBasedStateMachine):
 
         from_memory, from_other = self.run(ask_both())
         if isinstance(from_memory, Answer):
-            from_memory, from_other = from_memory._replace(generation=""), from_other._replace(generation="")
+            from_memory, from_other = replace(from_memory, generation=""), replace(from_other, generation="")
         assert from_memory == from_other
         return from_memory  # type: ignore[no-any-return]
 

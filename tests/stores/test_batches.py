@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Carry, Target
@@ -88,11 +89,11 @@ async def decided_together(store: SqliteStore, verbs: Sequence[Verb]) -> list[An
         waiting = [asyncio.ensure_future(store._driver.run(verb)) for verb in verbs]
         await asyncio.sleep(0)
     answers = await asyncio.gather(*waiting, return_exceptions=True)
-    return [each if isinstance(each, tuple) else str(each) for each in answers]  # type: ignore[misc]
+    return [each if isinstance(each, Answer) else str(each) for each in answers]
 
 
 def without_generation(answers: Sequence[Answer | str]) -> list[Answer | str]:
-    return [each if isinstance(each, str) else each._replace(generation="") for each in answers]
+    return [each if isinstance(each, str) else replace(each, generation="") for each in answers]
 
 
 async def look(store: MemoryStore | SqliteStore) -> list[object]:

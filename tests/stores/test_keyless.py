@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.verbs import Expire, Extend, Repair
 from budget_middleware.core.windows import Period
@@ -41,7 +42,7 @@ async def test_f56_a_counter_that_is_back_at_nothing_is_dropped(store: Store, en
     assert await store.counters() == []
     # It begins again from 0, which is what it was.
     await store.reserve(reserve("r2", "0.60", KEY, TOTAL))
-    assert (await store.finalize(finalize("r2", "0.10"))).balances == ((100_000_000, 0),) * 2
+    assert (await store.finalize(finalize("r2", "0.10"))).balances == (Balance(100_000_000, 0),) * 2
     assert await figures(store, TOTAL) == ("0.10", "0.00")
 
 

@@ -102,14 +102,14 @@ def test_a_name_says_where_an_account_is(account: str, shard: str):
 async def test_a_request_has_a_part_on_its_own_shard_and_one_where_all_meet(worker: ShardedStore):
     answer = await worker.reserve(reserve("r1", "0.40", *REQUEST))
     assert (answer.status, parts_of(answer)) == (Status.RESERVED, [OWN, MAIN])
-    assert answer.balances == ((0, 400_000_000),) * 3
+    assert answer.balances == (Balance(0, 400_000_000),) * 3
     assert {(entry.counter.account, entry.shard) for entry in answer.entries} == {
         (KEY.account, OWN),
         ("team:search", OWN),
         ("global", MAIN),
     }
     ended = await worker.finalize(finalize("r1", "0.10", *REQUEST))
-    assert (ended.status, ended.balances) == (Status.FINALIZED, ((100_000_000, 0),) * 3)
+    assert (ended.status, ended.balances) == (Status.FINALIZED, (Balance(100_000_000, 0),) * 3)
     assert await figures(worker, *REQUEST) == [Balance(100_000_000, 0)] * 3
 
 
@@ -266,7 +266,7 @@ async def test_heartbeats_keep_each_part_and_growth_reaches_it(worker: ShardedSt
     assert (await worker.extend(Extend("r1", lease_ms=60_000))).status is Status.EXTENDED
     clock.advance(s=40)
     grown = await worker.grow(grow("r1", "0.90"))
-    assert (grown.status, grown.balances) == (Status.GROWN, ((0, 900_000_000),) * 3)
+    assert (grown.status, grown.balances) == (Status.GROWN, (Balance(0, 900_000_000),) * 3)
 
 
 async def test_whoever_knows_only_an_id_reaches_all_its_parts(open_worker: OpenWorker):

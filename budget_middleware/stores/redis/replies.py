@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Answer, Entry
-from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target, balance_of
+from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import RETURNS_RECORDED, Status
 from budget_middleware.core.units import NOTHING, Amounts
@@ -53,7 +53,7 @@ def answer_of(
         None if rejection == _NO_REJECTION else _rejection(rejection, targets, asked),
         tuple(_entries_of(records)) if records else (),
         int(written),
-        tuple(map(balance_of, zip(balances, balances, strict=True))),
+        tuple([Balance(spent, reserved) for spent, reserved in zip(balances, balances, strict=True)]),
     )
 
 

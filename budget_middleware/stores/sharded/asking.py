@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from budget_middleware.core.answers import Answer
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.journals import ShardedLedger
@@ -87,7 +89,7 @@ class Shards(ShardedLedger):
         if name == MAIN:
             self._limits_version = answer.limits_version
         entries = tuple([entry._replace(shard=name) for entry in answer.entries]) if answer.entries else ()
-        return answer._replace(shard=name, entries=entries)
+        return replace(answer, shard=name, entries=entries)
 
     def _suspect_homes(self) -> None:
         self._homes.suspect()

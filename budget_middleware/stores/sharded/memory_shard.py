@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from budget_middleware.core.answers import Answer
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
@@ -37,7 +39,7 @@ class MemoryShard(MemoryStore):
             meta = self._tables.meta
             is_newer = instead_of is None and version > meta.limits_version
             if is_newer or instead_of == meta.limits_version:
-                self._tables.put_meta(meta._replace(limits_version=version))
+                self._tables.put_meta(replace(meta, limits_version=version))
         return await self.head()
 
     async def record_shards(self, spec: str, *, again: bool = False) -> RecordedShards:

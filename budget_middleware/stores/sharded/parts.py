@@ -6,6 +6,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target
 from budget_middleware.core.statuses import RETURNS_RECORDED, Op, State, Status
@@ -194,7 +196,7 @@ def joined(parts: Sequence[Reservation]) -> Reservation | None:
     targets = tuple(sorted(chain.from_iterable(part.targets for part in known), key=lambda target: target.counter))
     created_ms = min(part.created_ms for part in known)
     deadlines = [part.deadline_ms for part in known if part.state is first.state]
-    return first._replace(targets=targets, created_ms=created_ms, deadline_ms=min(deadlines))
+    return replace(first, targets=targets, created_ms=created_ms, deadline_ms=min(deadlines))
 
 
 def recorded_in(status: Status, answers: Sequence[Answer]) -> Reservation | None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 
+from msgspec.structs import replace
+
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
 from budget_middleware.core.damage import Damage
 from budget_middleware.core.learning import AnswerGroup, Sums
@@ -37,7 +39,7 @@ class ReadsOfShards(Shards, LimitChanges):
         """That of the main shard, and those of all as its parts; ``seq`` is the sum of theirs."""
         *others, main = await self._answers_of_all(lambda shard: shard.head())
         answer = whole((*others, main), main.status, generation=main.generation, limits_version=main.limits_version)
-        return answer._replace(seq=sum(part.seq for part in answer.parts))
+        return replace(answer, seq=sum(part.seq for part in answer.parts))
 
     async def counters(self, account: str | None = None) -> Sequence[CounterView]:
         if account is None:

@@ -25,6 +25,8 @@ that is behind: it is told, and asked again.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Status
@@ -151,7 +153,7 @@ class ReservingInParts(Shards):
             )
             known = joined([answer.recorded for answer in answers if answer.recorded])
             targets = _in_order_of(verb.targets, [target for part in parts for target in part.targets])
-            recorded = known._replace(targets=targets) if known is not None else None
+            recorded = structs.replace(known, targets=targets) if known is not None else None
             self._routes.add(verb.id, parts, targets)
         return whole(
             answers,

@@ -18,6 +18,8 @@ the ledger owes it, and repeats it.
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op, Status
@@ -140,8 +142,11 @@ class ShardedStore(ReservingInParts, ReadsOfShards):
 
     async def _of_one(self, name: str, answer: Awaitable[Answer]) -> Answer:
         found = await self._from(name, answer)
-        return self._whole((found,), found.status)._replace(
-            balances=found.balances, recorded=found.recorded, rejection=found.rejection
+        return structs.replace(
+            self._whole((found,), found.status),
+            balances=found.balances,
+            recorded=found.recorded,
+            rejection=found.rejection,
         )
 
     def _whole(self, answers: Sequence[Answer], status: Status) -> Answer:

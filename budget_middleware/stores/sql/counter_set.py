@@ -58,8 +58,8 @@ class CounterSet:
         except KeyError:
             raise NotLoaded(Wanted(counters=self.missing(of))) from None
 
-    def book(self, balances: Mapping[Counter, Balance]) -> None:
-        for counter, balance in balances.items():
+    def book(self, on: Sequence[Counter], balances: Sequence[Balance]) -> None:
+        for counter, balance in zip(on, balances, strict=True):
             self._set(self._balances, counter, balance)
             self._change(counter)
 

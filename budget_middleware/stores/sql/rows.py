@@ -3,6 +3,8 @@
 from functools import lru_cache
 from typing import NamedTuple
 
+from msgspec.structs import astuple
+
 from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import NOTHING
@@ -29,7 +31,7 @@ class ReserveStep(NamedTuple):
 
 
 def pending_row(reservation: Reservation, *, reserve_seq: int) -> Row:
-    id_, _, targets, asked, held, charge, _, created_ms, deadline_ms, trace = reservation
+    id_, _, targets, asked, held, charge, _, created_ms, deadline_ms, trace = astuple(reservation)
     return (
         id_,
         pack_targets(targets),
@@ -66,7 +68,7 @@ def reserve_step_of(row: Row) -> ReserveStep | None:
 
 
 def ended_row(reservation: Reservation, *, forget_ms: int) -> Row:
-    id_, state, targets, asked, _, charge, actual, created_ms, _, _ = reservation
+    id_, state, targets, asked, _, charge, actual, created_ms, _, _ = astuple(reservation)
     return (
         id_,
         state.value,
@@ -109,7 +111,7 @@ def counter_of(row: Row) -> tuple[Counter, CounterRow]:
 
 
 def step_row(step: Step) -> Row:
-    last_seq, bookings, entries, time_ms, op, id_, status, targets, figures, *texts = step
+    last_seq, bookings, entries, time_ms, op, id_, status, targets, figures, *texts = astuple(step)
     packed = pack_targets(targets), " ".join(map(str, figures))
     return last_seq, bookings, entries, time_ms, op.value, id_, status.value, *packed, *texts
 

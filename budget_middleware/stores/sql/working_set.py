@@ -10,6 +10,8 @@ What was read is the truth until the end of the batch, since the transaction has
 
 from collections.abc import Sequence
 
+from msgspec.structs import astuple
+
 from budget_middleware.core.model import Reservation
 from budget_middleware.stores.sql.batch_data import Loaded, Wanted, Writes
 from budget_middleware.stores.sql.changes import Changes
@@ -98,5 +100,5 @@ class WorkingSet:
         self._reservations.write(writes)
         self._counters.write(writes)
         if self._steps.is_changed() or self._meta != self._meta_read:
-            writes.ledger = (*self._meta, self._steps.voided)
+            writes.ledger = (*astuple(self._meta), self._steps.voided)
         return writes
