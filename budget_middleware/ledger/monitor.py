@@ -125,9 +125,10 @@ class StoreMonitor:
             self._unconfirmed.extend(latest for latest in self._latest_marks() if latest not in self._unconfirmed)
         self._replied_s = now_s
         # Replies overtake each other: the latest is the one of the highest seq.
-        self._latest = max(mark, self._latest or mark)
-        if mark.is_lasting:
-            self._latest_lasting = max(mark, self._latest_lasting or mark)
+        if self._latest is None or mark > self._latest:
+            self._latest = mark
+        if mark.is_lasting and (self._latest_lasting is None or mark > self._latest_lasting):
+            self._latest_lasting = mark
 
     def _latest_marks(self) -> list[Mark]:
         """The last entry that was acknowledged, and before it the last lasting one if that is another."""

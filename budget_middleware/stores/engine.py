@@ -36,7 +36,7 @@ class Engine:
     def reserve(self, verb: Reserve, *, now_ms: int) -> Answer:
         call = EngineCall(self._tables, self._retention, now_ms, verb.trace, wants_entries=verb.wants_entries)
         known, group = call.open(verb.id, verb.targets), group_of(verb.targets)
-        balances = self._tables.balances(group.counters) if group.is_plain else call.compared(group)
+        balances = call.compared(group)
         try:
             decision = transitions.reserve(
                 known,

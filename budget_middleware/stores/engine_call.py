@@ -52,8 +52,8 @@ class EngineCall:
         self._trace = trace
         self._wants_entries = wants_entries
         self._entries: tuple[Entry, ...] = ()
-        # The group that was booked on last, and the balances since then.
-        self._booked: tuple[TargetGroup, tuple[Balance, ...]] = NO_TARGETS, ()
+        # The group that was read or booked on last, and the balances since then.
+        self._booked: tuple[TargetGroup, Sequence[Balance]] = NO_TARGETS, ()
         # Where none is due in the whole store, which is nearly always so, none is on any counter.
         self.meta, self.some_are_due = tables.open(now_ms)
         self._seq_before = self.meta.seq
@@ -94,7 +94,16 @@ class EngineCall:
 
     def compared(self, group: TargetGroup) -> Sequence[Balance]:
         """What the limits of targets are compared with."""
+        if group.is_plain:
+            return self._balances(group)
         return compared(self._tables, group, now_ms=self._now_ms)
+
+    def _balances(self, group: TargetGroup) -> Sequence[Balance]:
+        read, balances = self._booked
+        if read is not group:
+            balances = self._tables.balances(group.counters)
+            self._booked = group, balances
+        return balances
 
     def bound(self, group: TargetGroup) -> tuple[Target, ...]:
         """Targets under the limits that bind now."""
@@ -144,13 +153,13 @@ class EngineCall:
             return tuple(chain.from_iterable(by_posting))
         balances: list[Balance] = []
         figures: list[int] = []
-        for posting, before in zip(postings, self._tables.balances(group.counters), strict=True):
+        for posting, before in zip(postings, self._balances(group), strict=True):
             spent_delta, reserved_delta = posting.spent, posting.reserved
             balance = Balance(before.spent + spent_delta, before.reserved + reserved_delta)
             balances.append(balance)
             figures += (spent_delta, reserved_delta, balance.spent, balance.reserved)
         self._tables.book(group.counters, balances)
-        self._booked = group, tuple(balances)
+        self._booked = group, balances
         return tuple(figures)
 
     def _add_to_adjusted(self, postings: Sequence[Posting]) -> None:
@@ -170,9 +179,7 @@ class EngineCall:
             until_ms[counter] = (max(now_ms, ends_ms)) + retention.counters_ms
         for counter, ends_ms in group.short_ends:
             until_ms[counter] = max(now_ms, ends_ms) + retention.short_counters_ms
-        booked_on, balances = self._booked
-        if booked_on is not group:
-            balances = tuple(self._tables.balances(group.counters))
+        balances = self._balances(group)
         if _EMPTY in balances:
             for counter, balance in zip(group.counters, balances, strict=True):
                 if balance == _EMPTY and self._shows_nothing(counter):
@@ -214,12 +221,10 @@ class EngineCall:
         elif entries > self._retention.journal_max:
             self._tables.trim(entries=entries - self._retention.journal_max)
         if self._wants_entries or op is _EXPIRE:
-            self._entries += tuple(step.journal_entries())
+            self._entries += (*step.journal_entries(),)
 
     def answer(self, decision: Decision, id_: str = "", *, group: TargetGroup = NO_TARGETS) -> Answer:
-        status, meta, (booked_on, balances) = decision.status, self.meta, self._booked
-        if booked_on is not group or not group.is_plain:
-            balances = tuple(self.compared(group))
+        status, meta = decision.status, self.meta
         return Answer(
             status,
             self._now_ms,
@@ -230,5 +235,5 @@ class EngineCall:
             decision.rejection,
             self._entries,
             meta.seq - self._seq_before,
-            balances,
+            tuple(self.compared(group)),
         )

@@ -1,7 +1,6 @@
 """What operators read, from the rows of a store's tables."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterable, Mapping, Sequence
 
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import CounterProof, CounterView, Entry
@@ -78,17 +77,19 @@ def live_holds(pending: Iterable[Reservation], *, now_ms: int) -> list[Reservati
 
 def entries_after(steps: Iterable[Step], seq: int, *, count: int) -> list[Entry]:
     """The first entries after a seq of steps, which come the oldest first."""
-    entries = (entry for step in steps for entry in step.journal_entries())
-    return list(islice((entry for entry in entries if entry.seq > seq), count))
+    entries: list[Entry] = []
+    for step in steps:
+        entries += [entry for entry in step.journal_entries() if entry.seq > seq]
+        if len(entries) >= count:
+            break
+    return entries[:count]
 
 
 def latest_entries(steps: Iterable[Step], *, count: int, account: str | None) -> list[Entry]:
     """The last entries (of an account), the oldest first, of steps that come the newest first."""
-    return list(islice(_backwards(steps, account), count))[::-1]
-
-
-def _backwards(steps: Iterable[Step], account: str | None) -> Iterator[Entry]:
+    entries: list[Entry] = []
     for step in steps:
-        for entry in reversed([*step.journal_entries()]):
-            if account in (None, entry.counter.account):
-                yield entry
+        entries += [entry for entry in step.journal_entries()[::-1] if account in (None, entry.counter.account)]
+        if len(entries) >= count:
+            break
+    return entries[:count][::-1]

@@ -1117,8 +1117,8 @@ FAULTS = (
     Fault(
         "a reply that was overtaken hides the last entry",
         "ledger/monitor.py",
-        "self._latest = max(mark, self._latest or mark)",
-        "self._latest = mark",
+        "if self._latest is None or mark > self._latest:",
+        "if mark:",
     ),
     Fault(
         "a new generation is no loss",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Balance, Target
@@ -284,9 +285,7 @@ async def test_whoever_knows_only_an_id_reaches_all_its_parts(open_worker: OpenW
 
 
 async def test_a_bill_stands_in_the_journal_of_one_shard(worker: ShardedStore):
-    verb = finalize("r1", "0.10", *REQUEST)
-    verb.bill = "a bill"
-    answer = await worker.finalize(verb)
+    answer = await worker.finalize(replace(finalize("r1", "0.10", *REQUEST), bill="a bill"))
     assert {(entry.shard, entry.bill) for entry in answer.entries} == {(OWN, "a bill"), (MAIN, "")}
 
 
