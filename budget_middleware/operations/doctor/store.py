@@ -43,7 +43,7 @@ async def store_findings(settings: Settings) -> list[Finding]:
     except SettingsError as error:
         return [Finding("store", Health.FAIL, str(error), "correct it")]
     except OperationError as error:
-        return [Finding("store", Health.WARN, str(error), "or start the gateway, if it never was: it makes the file")]
+        return [Finding("store", Health.WARN, str(error), "if no gateway has run yet, start one: it makes the file")]
     records: list[Finding] = []
     try:
         records = _record_findings(await store.damage())
