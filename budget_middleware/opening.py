@@ -15,6 +15,7 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceBook, PriceMap, PriceSource, imported_map, installed_map, load_prices
 from budget_middleware.prices.limited_names import warnings_for_models
+from budget_middleware.prices.unlikely import unlikely_prices
 from budget_middleware.setting_types import LiteLLMPrices, Mode, redact_url
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.settings_loading import load
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from budget_middleware.history.following import HistoryFollower
 
 _log = logging.getLogger("budget_middleware")
+
+# Of a whole price map that is in another unit.
+_MOST_TOLD = 5
 
 
 def open_ledger(
@@ -63,7 +67,7 @@ def ledger_of(
         store or store_of(settings, timeout_s=settings.store_timeout_s),
         limits=settings.limits,
         limits_source=limits_source,
-        prices=price_book(settings, price_source),
+        prices=price_book(settings, price_source, is_gateway=is_gateway),
         tokens_counted=settings.tokens,
         timezone=settings.timezone,
         enforce=settings.mode is Mode.ENFORCE,
@@ -205,12 +209,14 @@ def accounts_file_of(settings: Settings) -> AccountsFile | None:
         raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
 
 
-def price_book(settings: Settings, price_source: PriceSource | None = None) -> PriceBook:
-    """The prices by the settings. Raises SettingsError."""
+def price_book(settings: Settings, price_source: PriceSource | None = None, *, is_gateway: bool = False) -> PriceBook:
+    """The prices by the settings; a gateway logs what is unlikely of its own. Raises SettingsError."""
     try:
         own = load_prices(settings.prices) if settings.prices is not None else {}
     except ValueError as error:
         raise SettingsError(f"BUDGET_PRICES='{settings.prices}': {error}") from None
+    for warning in unlikely_prices(own)[:_MOST_TOLD] if is_gateway else ():
+        _log.warning("BUDGET_PRICES: %s", warning)
     litellm = _litellm_map(settings.litellm_prices)
     return PriceBook(
         own, unknown=settings.unknown_model, source=price_source, lists=[litellm] if litellm is not None else []

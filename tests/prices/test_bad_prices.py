@@ -11,7 +11,10 @@ from budget_middleware import BudgetMiddleware, SettingsError
 from budget_middleware.cli import main
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Rates, UsageClass
+from budget_middleware.operations.doctor.finding import Health
+from budget_middleware.operations.doctor.settings import prices_finding
 from budget_middleware.prices import load_prices
+from budget_middleware.settings_loading import load
 from budget_middleware.testing import ScriptedApp
 
 MODEL = '[models."m"]\n'
@@ -195,6 +198,36 @@ def test_who_means_a_high_price_can_say_so(tmp_path, name):
     (rates,) = load_prices(path).values()
     assert isinstance(rates, Rates)
     assert rates.of(UsageClass.INPUT).nanos_per_million == nanos_from_usd("2500000")
+
+
+UNLIKELY = {
+    "per token": (
+        f"{MODEL}input = 0.0000025\noutput = 10",
+        "'m': input is 0.0000025 USD per million, which looks like",
+    ),
+    "per token, the most expensive": (f"{MODEL}input = 1\noutput = 0.0006", "'m': output is 0.0006 USD per million"),
+    "a pattern": ('[models."gpt-*"]\ninput = 1\noutput = 1', "'gpt-*' has a price of its own, and stands for no other"),
+    "a pattern for a name": ('[models."gpt-*"]\nsame_as = "gpt-4o"', "'gpt-*' has a price of its own"),
+}
+
+
+@pytest.mark.parametrize(("text", "warning"), UNLIKELY.values(), ids=UNLIKELY)
+def test_what_can_hardly_be_meant_is_told(tmp_path, caplog, text, warning):
+    path = tmp_path / "prices.toml"
+    path.write_text(text)
+    BudgetMiddleware(ScriptedApp(), prices=str(path))
+    (told,) = [message for message in caplog.messages if message.startswith("BUDGET_PRICES")]
+    assert warning in told
+    finding = prices_finding(load(prices=str(path)))
+    assert (finding.status, warning in finding.message) == (Health.WARN, True)
+
+
+def test_what_can_be_meant_is_not_told(tmp_path, caplog):
+    path = tmp_path / "prices.toml"
+    path.write_text(f"{MODEL}input = 0.001\noutput = 0\ncached_input = 0.0001")
+    BudgetMiddleware(ScriptedApp(), prices=str(path))
+    assert "BUDGET_PRICES" not in caplog.text
+    assert prices_finding(load(prices=str(path))).status is Health.OK
 
 
 def test_minus_0_is_0(tmp_path):

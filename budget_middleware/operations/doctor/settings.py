@@ -7,6 +7,7 @@ from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.operations.accounts import kinds_of_requests, model_warnings, unknown_kinds_message
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.prices import load_prices
+from budget_middleware.prices.unlikely import unlikely_prices
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError
 
@@ -34,6 +35,9 @@ def prices_finding(settings: Settings) -> Finding:
         own = load_prices(settings.prices)
     except ValueError as error:
         return Finding("prices", Health.FAIL, str(error), "correct the file that BUDGET_PRICES names")
+    if unlikely := unlikely_prices(own):
+        fix = "give prices in USD per million tokens, and each model its own"
+        return Finding("prices", Health.WARN, "; ".join(unlikely[:_MOST_TOLD]), fix)
     return Finding("prices", Health.OK, f"{len(own)} models of your own in {settings.prices}")
 
 
