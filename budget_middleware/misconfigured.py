@@ -1,4 +1,4 @@
-"""What metered requests are answered where the settings are wrong, and no server has stopped for it."""
+"""What metered requests are answered if the settings are wrong and the server has started all the same."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""How settings are read: what the call says, else the environment, else the defaults; and the one line for a wrong one.
+"""How settings are read: from the call, else the environment, else the defaults; and the line for a wrong one.
 
 A variable that is set to nothing counts as not set. No line shows a secret.
 """

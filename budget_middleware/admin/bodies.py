@@ -1,4 +1,4 @@
-"""Bounds the body of a request, before it is read where its length is known, else while it is read."""
+"""Limits how long the body of a request may be: by its announced length, else while it is read."""
 
 from typing import Final
 

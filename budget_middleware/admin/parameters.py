@@ -1,4 +1,4 @@
-"""What routes accept, read as the command line reads it. One that nobody knows is an error, not a slip unseen."""
+"""The parameters of routes, read as the command line reads them. An unknown parameter is an error."""
 
 from typing import Annotated, Any, Final
 

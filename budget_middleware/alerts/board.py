@@ -1,4 +1,4 @@
-"""What the followers of one ledger share in its store: who has the lease, how far they have read, what was told.
+"""What the followers of one ledger share in its store: who has the lease, how far they have read, what was sent.
 
 Theory of operation. Everything is a text that is swapped where the expected one is, so that two workers that both think
 they have the lease harm nobody: of two that write, one finds another text and stands back. What an entry sets off is

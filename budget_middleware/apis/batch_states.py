@@ -1,4 +1,4 @@
-"""Batches: what answers about one show later.
+"""Batches: what later answers show of one, such as whether it is over and what it has used.
 
     GET /batches/ID ──> BatchState: whether it is over, and perhaps a usage of all calls together (OpenAI)
     GET /files/ID/content, GET /messages/batches/ID/results ──> a line of JSON for each call, read by `read_result`

@@ -1,4 +1,4 @@
-"""Lists of jobs: each of their items says of a job what an answer about it alone would say.
+"""Lists of jobs: each item says the same of a job as an answer about that job alone.
 
 GET /batches, /messages/batches ──> {"data": [batch]}, {"operations": [batch]}
 GET /videos, /fine_tuning/jobs, /evals/ID/runs, /operations ──> {"data": [job]}, {"operations": [job]}

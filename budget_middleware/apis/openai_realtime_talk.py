@@ -1,4 +1,4 @@
-"""How much has been said in a realtime conversation: by that the input of its next response is estimated."""
+"""How much has been said in a realtime conversation: the estimate of the next response's input."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Webhooks of providers: signed words that a job is over, which reach the operator's app.
+"""Webhooks of providers: signed messages to the operator's app that a job is over.
 
 Theory of operation. Whoever can make us believe that a job has failed gets money back, so an event counts only if it is
 signed with the secret of its path (Standard Webhooks, as OpenAI has them) and was signed in the last five minutes.

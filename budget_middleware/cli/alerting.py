@@ -1,4 +1,4 @@
-"""`alerts`: what operators were told, what waits and what failed; `alerts test` sends one to each receiver."""
+"""`alerts`: which alerts were sent, wait and failed; `alerts test` sends one to each receiver."""
 
 from argparse import Namespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tells on stderr how far a long command is."""
+"""Shows on stderr how far a long command has come."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`shadow`: what limits would have refused that refuse nothing, to be looked at before they are enforced."""
+"""`shadow`: what limits that only watch would have refused, to be looked at before they are enforced."""
 
 from argparse import Namespace
 from typing import Any

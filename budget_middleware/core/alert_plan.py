@@ -1,4 +1,4 @@
-"""What BUDGET_ALERTS says: who is told, of what. A URL in it may hold a secret, and is shown without it."""
+"""What BUDGET_ALERTS says: who is alerted, and to what. A URL in it may hold a secret, and is shown without it."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Counters held against what should explain them: their journal, their pending reservations, and zero.
+"""Compares counters with what should explain them: their journal, their pending reservations, and zero.
 
 A fold over the journal that is safe on a live system: every proof has the seq at which it was read, and
 what was written after that is left to the next audit. Nothing is called drift that has another explanation

@@ -1,4 +1,4 @@
-"""How many tokens a request may use, by its bytes and the maximum that it names."""
+"""How many tokens a request may use: by its length in bytes, and by the maximum that it names."""
 
 import unicodedata
 from collections.abc import Callable, Iterable

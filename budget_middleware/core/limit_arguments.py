@@ -1,4 +1,4 @@
-"""What commands on limits are told besides limits: which of an account's are meant, and by how much one is raised."""
+"""The other arguments of commands on limits: which limits of an account are meant, and by how much one is raised."""
 
 from collections.abc import Callable
 from datetime import datetime

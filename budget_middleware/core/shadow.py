@@ -1,4 +1,4 @@
-"""What limits would have refused that refuse nothing, summed by limit and day.
+"""What limits that only watch would have refused, summed by limit and day.
 
 The log of refusals is bounded, and forgets. These sums are exact whatever it drops: one for each limit and each day (of
 UTC, by the store's clock), however many requests they stand for.

@@ -1,4 +1,4 @@
-"""Opens files of SQLite, leads them to their schema, and says in one line what keeps them from working.
+"""Opens files of SQLite, brings them to their schema, and says in one line what keeps them from working.
 
 Every connection is in WAL mode: readers never wait, and one process writes at a time.
 """

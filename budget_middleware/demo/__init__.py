@@ -1,4 +1,4 @@
-"""`budget-middleware demo`: the examples as real servers, traffic as it comes in life, and what the counters say."""
+"""`budget-middleware demo`: the examples as real servers, realistic traffic, and what the counters show."""
 
 from budget_middleware.demo.play import run_demo
 

@@ -1,4 +1,4 @@
-"""What a page of a journal is to a history: its next entries, entries after a gap, or another story. Pure.
+"""How a page of a journal continues a history: with its next entries, after a gap, or not at all. Pure.
 
 Theory of operation. The history has the journal of a store up to a seq, its *position*, and remembers the last entry
 of these that no store drops early, the *mark*. After each page of new entries the mark is read once more, which proves

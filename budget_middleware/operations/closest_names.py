@@ -1,4 +1,4 @@
-"""Which accounts an operator may have meant, where nobody knows the one that was named."""
+"""Which accounts an operator may have meant who has named an unknown one."""
 
 import difflib
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a change of limits would do: nothing is changed, and the counters that it concerns are told as they would be."""
+"""What a change of limits would do, without doing it: the counters that it concerns, as they would be."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What limits would have refused that refuse nothing: each over some days, and how large it would have to be."""
+"""What limits that only watch would have refused, over some days, and how large each would have to be."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What answers of models that think come to before any is known: thoughts are billed, and make them long."""
+"""How long answers of models that think are expected to be before any is known; thoughts are billed too."""
 
 import re
 from typing import Final

@@ -1,4 +1,4 @@
-"""Holds that were refused ahead: input that a server may answer by itself, such as sound, comes many times a second."""
+"""Remembers holds that were refused ahead of input such as sound, which comes many times a second."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""What open pages are sent as it happens: one reader a worker, whatever number of pages look.
+"""Sends open pages what changes: each worker reads it once, however many pages are open.
 
 Theory of operation: while any page listens, a task asks the store once a second for its last entries, holds and
 refusals, renders what is new, once, and keeps the messages in a short queue with rising numbers. Each listener is a

@@ -1,4 +1,4 @@
-"""Shows text that clients had a hand in: escaped, its direction isolated, what cannot be seen shown by its number.
+"""Shows text that a client may have written: escaped, its direction isolated, invisible characters by number.
 
 Names of accounts and models, reasons and traces are chosen by others. A right-to-left override in one of them must not
 turn the figure beside it around, and a name with a zero-width space must not look like another one.

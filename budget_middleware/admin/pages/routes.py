@@ -1,4 +1,4 @@
-"""The routes of the pages, and what each shows. Whoever is not known yet is led to the page that signs in."""
+"""The routes of the pages, and what each shows. Who is not signed in is sent to the page for that."""
 
 import os
 from collections.abc import Awaitable, Callable, Iterable

@@ -1,4 +1,4 @@
-"""Who looks at a page, and whether a form may change something: signed in, from our own page, with its token."""
+"""Who looks at a page, and whether a form may change something: if its sender is signed in, and it has our token."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

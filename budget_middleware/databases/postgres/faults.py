@@ -1,4 +1,4 @@
-"""What an error of Postgres means for who runs it: its cause and the fix, by SQLSTATE."""
+"""What an error of Postgres means to its operator: the cause and the fix, by SQLSTATE."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Leads a database of Postgres to its schema, once, whoever else tries at the same time."""
+"""Brings a database of Postgres to its schema, once, whoever else tries at the same time."""
 
 from typing import TYPE_CHECKING, Any, Final
 

@@ -1,4 +1,4 @@
-"""Chooses, of all that was found, the one step that helps most."""
+"""Chooses the one step that helps most, of all that was found."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

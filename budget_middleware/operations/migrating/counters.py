@@ -1,4 +1,4 @@
-"""Leads the destination's counters to what the source has spent."""
+"""Brings the destination's counters to what the source has spent."""
 
 import asyncio
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Ends at the destination, at nothing, what has ended at the source: an ending that comes again books nothing there."""
+"""Records at the destination what has ended at the source, so that an ending that comes again books nothing there."""
 
 import asyncio
 from collections.abc import Iterable, Sequence

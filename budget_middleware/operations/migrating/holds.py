@@ -1,4 +1,4 @@
-"""Holds at the destination what is pending at the source, so that its limits hold over both."""
+"""Holds at the destination what is pending at the source, so that its limits bind both."""
 
 import asyncio
 from collections.abc import Collection, Sequence

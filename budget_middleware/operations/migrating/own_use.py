@@ -1,4 +1,4 @@
-"""Holds at the source what the destination has spent and holds by itself, so that the source's limits hold over both.
+"""Holds at the source what the destination has spent and holds by itself, so that the source's limits bind both.
 
 It is held, never booked: the source's *spent* stays what its own gateways have booked, which is what is copied. There
 is one reservation for each counter, replaced by another when its amount changes (both are voided in the source's
