@@ -3,11 +3,12 @@
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from budget_middleware.core.answers import Entry
 from budget_middleware.core.limits import LimitRule
 from budget_middleware.core.usage import TokensCounted
 from budget_middleware.ledger.answering_models import AnsweringModels
@@ -134,6 +135,9 @@ class LedgerParts:
             enforce=enforce,
             endings=self._endings,
         )
+        # The last entries of the journal, and how far it was when they were read.
+        self._latest: Sequence[Entry] = ()
+        self._latest_at: object = None
         self.telemetry.metrics.observe(
             Gauges(
                 reserved_by_kind=lambda: self._expiries.reserved_by_kind,
@@ -158,10 +162,19 @@ class LedgerParts:
         await self._monitor.look_for_loss()
         await self.learner.share()
         # By these figures this worker goes on where the store is away, also for what it did not serve itself.
-        self._local.record_entries(await self.store.latest(count=FOLLOWED_ENTRIES))
+        self._local.record_entries(await self._latest_entries())
+
+    async def _latest_entries(self) -> Sequence[Entry]:
+        """Read anew only if the sweep has shown that something was written: they are many, and most gateways idle."""
+        position = self._monitor.seen
+        if position != self._latest_at:
+            self._latest = await self.store.latest(count=FOLLOWED_ENTRIES)
+            self._latest_at = position
+        return self._latest
 
     def _on_loss(self) -> None:
         """The store has lost writes: endings, and limits perhaps."""
+        self._latest_at = None
         self._layers.suspect()
         self._tasks.spawn(self._check_limits())
         self._endings.replay()

@@ -72,11 +72,13 @@ OUTSIDE = Process("outside")
 PROCESS: contextvars.ContextVar[Process] = contextvars.ContextVar("process", default=OUTSIDE)
 
 
+_outside = contextvars.Context()
+_outside.run(PROCESS.set, OUTSIDE)
+
+
 def outside() -> contextvars.Context:
     """The context of what comes to pass whoever is paused or dead by then."""
-    context = contextvars.Context()
-    context.run(PROCESS.set, OUTSIDE)
-    return context
+    return _outside.copy()
 
 
 class _Guarded:
