@@ -140,15 +140,13 @@ class AnsweredEndings:
     def add(self, owed: OwedEnding) -> None:
         ending = owed.ending
         attributes = owed.call.span.attributes if owed.call.span.is_recording else None
-        booked: tuple[tuple[Target, ...], Amounts | None, str, str]
+        targets: tuple[Target, ...] = ()
+        actual, bill = None, ""
         if isinstance(ending, Finalize):
-            booked = ending.targets, ending.actual, ending.reason, ending.bill
-        else:
-            booked = (), None, ending.reason, ""
+            targets, actual, bill = ending.targets, ending.actual, ending.bill
+        at_s, trace = time.monotonic(), owed.hold.reserve_trace
         # As the fields of an AnsweredEnding stand; one is made of them if it is sent again.
-        self._fields.extend((time.monotonic(), owed.since_s, ending.id))
-        self._fields.extend(booked)
-        self._fields.extend((owed.hold.reserve_trace, attributes))
+        self._fields.extend((at_s, owed.since_s, ending.id, targets, actual, ending.reason, bill, trace, attributes))
 
     def take_all(self) -> list[AnsweredEnding]:
         """The oldest first; none of them is kept any longer."""

@@ -115,7 +115,7 @@ class Admission:
             # A job is in flight elsewhere, perhaps for days.
             Amounts(quote.estimate_nanos, quote.tokens, int(not ask.continues), inflight=int(not ask.is_unseen)),
             model=subject_of_model(rates.model) if rates is not None and rates.model else subject_asked(quote),
-            other_models=tuple(map(encode_subject, quote.other_models)),
+            other_models=tuple(map(encode_subject, quote.other_models)) if quote.other_models else (),
             expiry_charge=NOTHING if self._expires_free and not quote.ask.is_unseen else self._expiry_charge(quote),
             expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
             enforces=self._enforces and not has_begun,

@@ -8,7 +8,7 @@ from budget_middleware.apis.seen import NOT_TOKENS, Seen
 from budget_middleware.apis.usage_rules import Contradiction, with_expected_input
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack, priced_call_of
-from budget_middleware.core.charges import Basis, Charge, End, Evidence
+from budget_middleware.core.charges import USAGE, Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import (
     BILLED_INSTEAD,
@@ -251,7 +251,7 @@ class Bill:
 
     def packed(self, charge: Charge, *, added_nanos: int = 0) -> str:
         """The itemized bill of a charge that the last evidence has led to, and of what the app added to it."""
-        basis = charge.basis
+        basis = _BY_USAGE if charge.reason == USAGE else charge.basis
         calls, amounts = self._calls, self._amounts
         if basis is not _BY_USAGE and not (basis is Basis.SEEN and calls):
             kind = _WITHOUT_USAGE.get(basis)
@@ -259,9 +259,8 @@ class Bill:
         if added_nanos:
             amounts = [*amounts, Amount(AmountKind.APP_TOLD, added_nanos)]
         self._packed = calls, amounts
-        return pack(
-            nanos=charge.nanos, calls=calls, amounts=amounts, contradiction=self.contradiction.partition(": ")[0]
-        )
+        named = self.contradiction and self.contradiction.partition(": ")[0]
+        return pack(nanos=charge.nanos, calls=calls, amounts=amounts, contradiction=named)
 
     def usage_headers(self) -> Headers:
         """What accompanies the cost in the headers of an answer: how many of each class, and whose prices they have.

@@ -276,18 +276,19 @@ class Exchange:
         return start
 
     def _budget_headers(self, answer: Answer | None) -> Headers:
-        hold, charge, inner = self._hold, self._settlement.charge, self._inner
+        hold, settlement, inner = self._hold, self._settlement, self._inner
         inner_cost = inner.cost if inner is not None else b""
+        charge = None if inner_cost or settlement.is_kept else settlement.charge
         headers = budget_headers(
             hold.id,
             estimate_nanos=hold.asked.usd,
-            cost_nanos=charge.nanos if charge is not None and not inner_cost and not self._settlement.is_kept else None,
+            cost_nanos=charge.nanos if charge is not None else None,
             is_unprotected=self._admitted.is_unprotected,
         )
         if inner_cost:
             headers.append((b"x-budget-cost-usd", inner_cost))
-        elif charge is not None and not self._settlement.is_kept:
-            headers += self._settlement.bill.usage_headers()
+        elif charge is not None:
+            headers += settlement.bill.usage_headers()
         if hold.passed:
             headers += warning_headers(hold.passed)
         if mark := self._ledger_mark():
