@@ -96,20 +96,28 @@ def _all_rates():
                 yield from (rates.in_modes((mode,)) for mode in (*rates.by_mode, *rates.basis_points_by_mode))
 
 
+CLASSES_OF_BOOK = dict.fromkeys(UNITS, 1_000)
+
+
 @pytest.fixture(scope="module")
-def book() -> list[Rates]:
-    rates = list(_all_rates())
-    assert len(rates) > 2000
-    return rates
+def book() -> list[tuple[Rates, Usage, int]]:
+    """Usages at the beginning and across each threshold of a long context, and what they come to.
+
+    Of models that cost the same, one: a bill knows no names.
+    """
+    everything = list(_all_rates())
+    assert len(everything) > 2000
+    billed = []
+    for rates in {frozenset(each.by_unit.items()): each for each in everything}.values():
+        tiers = {above for rate in rates.by_unit.values() for above, _ in rate.tiers}
+        for input_tokens in (CLASSES_OF_BOOK[UsageClass.INPUT], *tiers):
+            usage = usage_of({**CLASSES_OF_BOOK, UsageClass.INPUT: input_tokens})
+            billed.append((rates, usage, cost_nanos(rates, usage)))
+    return billed
 
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_no_bill_of_any_model_of_the_book_falls_when_a_count_rises(book, unit):
-    classes = dict.fromkeys(UNITS, 1_000)
-    for rates in book:
-        # At the beginning, and across each threshold of a long context.
-        tiers = {above for rate in rates.by_unit.values() for above, _ in rate.tiers}
-        for usage in (usage_of(classes), *(usage_of({**classes, UsageClass.INPUT: above}) for above in tiers)):
-            nanos = cost_nanos(rates, usage)
-            more = usage_of({unit: 300_000}, before=usage)
-            assert 0 < nanos <= cost_nanos(rates, usage_of({unit: 1_000}, before=usage)) <= cost_nanos(rates, more)
+    for rates, usage, nanos in book:
+        more = usage_of({unit: 300_000}, before=usage)
+        assert 0 < nanos <= cost_nanos(rates, usage_of({unit: 1_000}, before=usage)) <= cost_nanos(rates, more)
