@@ -18,13 +18,15 @@ Nothing but class names, counts, rates, and the names of models and price lists 
 omitted sum come to ``nanos`` but for the rounding to whole nano-dollars; ``rest_femtos`` is that difference.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, NamedTuple
+from json import JSONDecoder
+from typing import Any, Final, NamedTuple
 
 from budget_middleware.core.pricing import FEMTOS_PER_NANO
+
+_decode: Final = JSONDecoder().decode
 
 
 class AmountKind(StrEnum):
@@ -127,10 +129,14 @@ class ItemizedBill:
         return tuple(dict.fromkeys(found))
 
 
+# It may be of a later version, or of nobody's.
+_UNREADABLE: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
 def unpack(packed: str) -> ItemizedBill | None:
     """The bill that `bill_packing.pack` made, as far as this version understands it; None for what is no bill."""
     try:
-        document = json.loads(packed)
+        document = _decode(packed)
         omitted_lines, omitted_femtos = document.get("omitted", (0, 0))
         return ItemizedBill(
             nanos=int(document["nanos"]),
@@ -140,9 +146,27 @@ def unpack(packed: str) -> ItemizedBill | None:
             omitted_lines=int(omitted_lines),
             omitted_femtos=int(omitted_femtos),
         )
-    # It may be of a later version, or of nobody's.
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except _UNREADABLE:
         return None
+
+
+def counts_and_sources(packed: str) -> tuple[Mapping[str, int], Sequence[str]]:
+    """`counts` and `sources` of an unpacked bill, without its objects: each trace that is sampled asks for them."""
+    counts: dict[str, int] = {}
+    sources: dict[str, None] = {}
+    try:
+        document = _decode(packed)
+        for call in document.get("calls", ()):
+            own = str(call.get("source", ""))
+            for unit, count, rate, *other in call["lines"]:
+                counts[str(unit)] = counts.get(unit, 0) + int(count)
+                if rate is not None and (source := str(other[0]) if other else own):
+                    sources[source] = None
+        for kind, _ in document.get("amounts", ()):
+            sources[str(kind)] = None
+    except _UNREADABLE:
+        return {}, ()
+    return counts, tuple(sources)
 
 
 def _unpacked_call(document: Mapping[str, Any]) -> BilledCall:

@@ -136,7 +136,7 @@ class Reserving:
             return attributes
         seconds, end = ticket.waited_s, ticket.end
         self._calls.telemetry.metrics.count_wait(seconds=seconds, end=end, context=call.span.context)
-        return lambda: {**attributes(), names.WAIT_S: seconds, names.WAIT_END: end}
+        return lambda: {**attributes(), names.WAIT_S: seconds, names.WAIT_END: str(end)}
 
     def _drop_or_release(self, hold: Hold, call: VerbCall, error: BaseException) -> None:
         """After an error that is not the store's, or for a caller who left: what may be held is given back."""

@@ -6,7 +6,7 @@ Without a provider nothing is built. Attributes are made only for those who read
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final, Protocol
 
@@ -19,7 +19,7 @@ from budget_middleware.core.statuses import Op, Status
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.callers import PARENT, context_for, links_in
 from budget_middleware.telemetry.counter_changes import PER_COUNTER, Written, counter_changes
-from budget_middleware.telemetry.harmless import harmless
+from budget_middleware.telemetry.harmless import harmless, harmless_or
 from budget_middleware.telemetry.metrics import LOOKED_FOR_EVERY_S, Metrics
 from budget_middleware.telemetry.names import Attributes, LazyAttributes
 from budget_middleware.telemetry.providers import goes_nowhere, has_tracer_provider
@@ -28,6 +28,9 @@ from budget_middleware.telemetry.traceparent import links_to, traceparent_of
 ParentContext = Context | None
 """Where a request's spans hang; opaque to everybody else."""
 _NAMES: Final = {op: f"budget.{op}" for op in Op}
+# Python 3.11 takes ten times as long to find the member of an enum as a global.
+_INTERNAL: Final = SpanKind.INTERNAL
+_RESERVE, _RELEASE, _EXPIRE = Op.RESERVE, Op.RELEASE, Op.EXPIRE
 NO_PROVIDER: Final = Context()
 """The parent of a request that came when there was no provider: it has no spans, and nobody asks again."""
 
@@ -56,7 +59,7 @@ class VerbSpan:
     """The span around one verb's store call; ``trace`` (a traceparent) goes into the journal.
 
     ``since`` is how far the journal was before the call, as far as was known. ``attributes`` are those that it began
-    with. ``recorded`` are the shards and seqs of the entries that were recorded already.
+    with. ``recorded`` are the entries that were recorded already.
     """
 
     op: Op
@@ -65,9 +68,9 @@ class VerbSpan:
     since: Position
     started_ns: int
     is_recording: bool
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Attributes
     is_ended: bool = False
-    recorded: set[tuple[str, int]] = field(default_factory=set)
+    recorded: tuple[Entry, ...] = ()
 
     @property
     def context(self) -> Context | None:
@@ -82,6 +85,7 @@ SILENT = VerbSpan(
     since=_START,
     started_ns=0,
     is_recording=False,
+    attributes={},
 )
 
 
@@ -114,6 +118,7 @@ class Spans:
                 return NO_PROVIDER
         return context_for(self._trace_context, headers)
 
+    @harmless_or(SILENT)
     def start(
         self,
         op: Op,
@@ -125,18 +130,18 @@ class Spans:
         attributes: LazyAttributes = dict,
     ) -> VerbSpan:
         """Begin a verb's span, linked to the span that made the reservation."""
-        if context is NO_PROVIDER or self._is_mute or not has_tracer_provider():
+        if context is NO_PROVIDER or self._is_mute or not (self._has_provider or has_tracer_provider()):
             return SILENT
-        begun = _begin(
-            self._tracer,
-            op,
-            reservation_id=reservation_id,
-            since=since,
-            context=context,
-            reserve_trace=reserve_trace,
-            attributes=attributes,
+        links = links_to([reserve_trace]) if reserve_trace else []
+        if context:
+            links += links_in(context)
+        started_ns = time.time_ns()
+        given = {names.RESERVATION_ID: reservation_id, **attributes()} if reservation_id else attributes()
+        span = self._tracer.start_span(
+            _NAMES[op], context=context, kind=_INTERNAL, attributes=given, links=links, start_time=started_ns
         )
-        return begun or SILENT
+        traceparent = traceparent_of(span.get_span_context())
+        return VerbSpan(op, span, traceparent, since, started_ns, span.is_recording(), given)
 
     @harmless
     def end(self, verb: VerbSpan, status: str, *, attributes: LazyAttributes = dict) -> None:
@@ -144,10 +149,14 @@ class Spans:
         if not verb.is_recording or verb.is_ended:
             return
         verb.is_ended = True
-        verb.span.set_attributes({names.STATUS: status, **attributes()})
+        span, more, status = verb.span, attributes(), str(status)
+        if more:
+            span.set_attributes({names.STATUS: status, **more})
+        else:
+            span.set_attribute(names.STATUS, status)
         if status in names.ERRORS:
-            verb.span.set_status(StatusCode.ERROR, status)
-        verb.span.end()
+            span.set_status(StatusCode.ERROR, status)
+        span.end()
 
     @harmless
     def add_event(self, verb: VerbSpan, name: str, attributes: LazyAttributes) -> None:
@@ -159,28 +168,28 @@ class Spans:
     def record_entries(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
         """Record each journal entry that ``verb``'s call wrote, once; best before the verb's span ends."""
         recorded, unrecorded = verb.recorded, entries
-        n_before = len(recorded)
-        if n_before:
-            unrecorded = [entry for entry in entries if (entry.shard, entry.seq) not in recorded]
-        expired = [entry for entry in unrecorded if entry.op is Op.EXPIRE]
+        if recorded:
+            known = {(entry.shard, entry.seq) for entry in recorded}
+            unrecorded = [entry for entry in entries if (entry.shard, entry.seq) not in known]
+        expired = [entry for entry in unrecorded if entry.op is _EXPIRE]
         if expired:
             self._metrics.count_expired(len({entry.reservation_id for entry in expired}))
         if not verb.is_recording:
             return
-        recorded.update([(entry.shard, entry.seq) for entry in unrecorded])
-        ended_ns = ended_ns or time.time_ns()
-        if expired and verb.op is not Op.EXPIRE:
+        verb.recorded = (*recorded, *unrecorded)
+        op, ended_ns = verb.op, ended_ns or time.time_ns()
+        if expired and op is not _EXPIRE:
             self._record_swept(verb, expired, ended_ns)
-        own = [entry for entry in unrecorded if entry.op is verb.op or _is_undone(entry, verb)]
-        self._changes.record(Written(verb.span, own, verb.started_ns, ended_ns, n_before))
+        own = [entry for entry in unrecorded if entry.op is op or _is_undone(entry, verb)]
+        self._changes.record(Written(verb.span, own, verb.started_ns, ended_ns, len(recorded)))
 
     def _record_swept(self, verb: VerbSpan, swept: Sequence[Entry], ended_ns: int) -> None:
         """Leases that a verb expired in passing get a verb span of their own below it."""
         ids = {entry.reservation_id for entry in swept}
         span = self._tracer.start_span(
-            _NAMES[Op.EXPIRE],
+            _NAMES[_EXPIRE],
             context=trace.set_span_in_context(verb.span),
-            kind=SpanKind.INTERNAL,
+            kind=_INTERNAL,
             attributes={
                 names.STATUS: str(Status.EXPIRED),
                 **({names.RESERVATION_ID: ids.pop()} if len(ids) == 1 else {}),
@@ -217,29 +226,4 @@ class Spans:
 
 def _is_undone(entry: Entry, verb: VerbSpan) -> bool:
     """Whether it gives back a part of a reservation whose reserve was refused by another shard."""
-    return verb.op is Op.RESERVE and entry.op is Op.RELEASE
-
-
-@harmless
-def _begin(
-    tracer: trace.Tracer,
-    op: Op,
-    *,
-    reservation_id: str,
-    since: Position,
-    context: Context | None,
-    reserve_trace: str,
-    attributes: LazyAttributes,
-) -> VerbSpan:
-    started_ns = time.time_ns()
-    given = {names.RESERVATION_ID: reservation_id, **attributes()} if reservation_id else attributes()
-    span = tracer.start_span(
-        _NAMES[op],
-        context=context,
-        kind=SpanKind.INTERNAL,
-        attributes=given,
-        links=[*links_to([reserve_trace]), *links_in(context)],
-        start_time=started_ns,
-    )
-    traceparent = traceparent_of(span.get_span_context())
-    return VerbSpan(op, span, traceparent, since, started_ns, span.is_recording(), given)
+    return verb.op is _RESERVE and entry.op is _RELEASE

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.core import bill_packing as module
-from budget_middleware.core.bill import Amount, AmountKind, unpack
+from budget_middleware.core.bill import Amount, AmountKind, counts_and_sources, unpack
 from budget_middleware.core.bill_packing import MAX_PACKED, PricedCall, pack
 from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rate, Rates, Usage, UsageClass, breakdown, sum_nanos
 
@@ -138,6 +138,7 @@ def test_whatever_is_billed_fits_and_nothing_is_lost(
     assert packed.isprintable()
     bill = unpack(packed)
     assert bill is not None
+    assert counts_and_sources(packed) == (bill.counts, bill.sources)
     # Names of three bytes to a letter may alone be longer; then no line is left.
     assert len(packed) <= MAX_PACKED or not bill.lines
     lines = [line for _, priced_lines, _ in priced for line in priced_lines]
@@ -157,6 +158,7 @@ def test_whatever_is_billed_fits_and_nothing_is_lost(
 )
 def test_what_is_no_bill(packed: str):
     assert unpack(packed) is None
+    assert counts_and_sources(packed) == ({}, ())
 
 
 def test_what_a_later_version_adds_is_left_aside():
@@ -168,3 +170,4 @@ def test_what_a_later_version_adds_is_left_aside():
     bill = unpack(json.dumps(document))
     assert bill is not None
     assert bill.counts["container"] == 1
+    assert counts_and_sources(json.dumps(document)) == (bill.counts, bill.sources)
