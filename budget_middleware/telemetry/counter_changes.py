@@ -24,6 +24,8 @@ PER_VERB: Final = "verb"
 
 EVENTS_MAX: Final = 100
 """Changes that are recorded as events of one span. An SDK keeps 128 events by default and drops the oldest beyond."""
+LIMIT_EVENTS_MAX: Final = 28
+"""Limits that were passed, and alerts, that are events of one span, so that they take the place of no change."""
 
 
 class Written(NamedTuple):

@@ -18,7 +18,7 @@ from budget_middleware.core.answers import Entry
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.callers import PARENT, context_for, links_in
-from budget_middleware.telemetry.counter_changes import PER_COUNTER, Written, counter_changes
+from budget_middleware.telemetry.counter_changes import LIMIT_EVENTS_MAX, PER_COUNTER, Written, counter_changes
 from budget_middleware.telemetry.harmless import harmless, harmless_or
 from budget_middleware.telemetry.metrics import LOOKED_FOR_EVERY_S, Metrics
 from budget_middleware.telemetry.names import Attributes, LazyAttributes
@@ -71,6 +71,7 @@ class VerbSpan:
     attributes: Attributes
     is_ended: bool = False
     recorded: tuple[Entry, ...] = ()
+    n_limit_events: int = 0
 
     @property
     def context(self) -> Context | None:
@@ -160,9 +161,14 @@ class Spans:
 
     @harmless
     def add_event(self, verb: VerbSpan, name: str, attributes: LazyAttributes) -> None:
-        """Say on a verb's span what has just happened; best before it ends."""
-        if verb.is_recording:
+        """Say on a verb's span what has just happened, before it ends; beyond LIMIT_EVENTS_MAX by a span below it."""
+        if not verb.is_recording:
+            return
+        verb.n_limit_events += 1
+        if verb.n_limit_events <= LIMIT_EVENTS_MAX:
             verb.span.add_event(name, attributes())
+        else:
+            self._tracer.start_span(name, context=verb.context, kind=_INTERNAL, attributes=attributes()).end()
 
     @harmless
     def record_entries(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:

@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from budget_middleware.core.units import Amounts
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.telemetry.conftest import BOTH_SETTINGS, Spans
+from tests.telemetry.proof import named, only
 from tests.telemetry.test_metrics import points
 
 LIMITS = "key=1/day!alert=50; key=0.50/day!soft; key=0.40/day!shadow"
@@ -27,6 +28,25 @@ def events(spans: Spans) -> list[tuple[str, str, dict[str, Any]]]:
         for span in spans()
         for event in span.events
         if event.name != "budget.counter"
+    ]
+
+
+@BOTH_SETTINGS
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
+async def test_of_very_many_none_is_lost_and_none_takes_the_place_of_a_change(open_ledger: OpenLedger, spans: Spans):
+    """An SDK keeps 128 events of a span and drops the oldest of more: the changes of counters, which come first."""
+    percents = range(1, 101)
+    alerts = ",".join(map(str, percents))
+    ledger, held = open_ledger(f"key=1/month!alert={alerts}; global=1/day!alert={alerts}"), hold("1")
+    await ledger.reserve(held)
+    await ledger.finalize(held, actual=Amounts(usd=nanos("1")))
+    assert [span.name for span in spans() if span.dropped_events] == []
+    assert len([each for span in spans() for each in (span, *span.events) if each.name == "budget.counter"]) == 4
+    finalize, below = only(spans(), "budget.finalize"), named(spans(), "budget.alert")
+    assert all(span.parent == finalize.get_span_context() for span in below)
+    told = [each.attributes or {} for each in (*finalize.events, *below) if each.name == "budget.alert"]
+    assert sorted((each["budget.account.kind"], each["budget.alert.percent"]) for each in told) == [
+        (kind, percent) for kind in ("global", "key") for percent in percents
     ]
 
 
