@@ -17,7 +17,8 @@ from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 
-SWEPT_AT_ONCE = 256
+SWEPT_AT_ONCE = 128
+"""The span of a sweep is linked to the reserves of what it expired, and an SDK keeps so many links of a span."""
 
 _RENEWED = frozenset({Status.EXTENDED, Status.GROWN})
 _RUN_OUT = frozenset({Status.ALREADY_EXPIRED, Status.UNKNOWN})

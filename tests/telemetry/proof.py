@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from budget_middleware.core.answers import Entry
@@ -113,6 +113,12 @@ def links_of(span: ReadableSpan) -> set[SpanId]:
 
 def attribute(span: ReadableSpan, name: str) -> object:
     return (span.attributes or {}).get(name)
+
+
+def with_events(spans: Iterable[ReadableSpan]) -> Iterator[ReadableSpan | Event]:
+    for span in spans:
+        yield span
+        yield from span.events
 
 
 def named(spans: Iterable[ReadableSpan], name: str) -> Sequence[ReadableSpan]:

@@ -8,7 +8,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from budget_middleware.core.units import Amounts
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.telemetry.conftest import BOTH_SETTINGS, Spans
-from tests.telemetry.proof import named, only
+from tests.telemetry.proof import named, only, with_events
 from tests.telemetry.test_metrics import points
 
 LIMITS = "key=1/day!alert=50; key=0.50/day!soft; key=0.40/day!shadow"
@@ -41,10 +41,10 @@ async def test_of_very_many_none_is_lost_and_none_takes_the_place_of_a_change(op
     await ledger.reserve(held)
     await ledger.finalize(held, actual=Amounts(usd=nanos("1")))
     assert [span.name for span in spans() if span.dropped_events] == []
-    assert len([each for span in spans() for each in (span, *span.events) if each.name == "budget.counter"]) == 4
+    assert len([each for each in with_events(spans()) if each.name == "budget.counter"]) == 4
     finalize, below = only(spans(), "budget.finalize"), named(spans(), "budget.alert")
     assert all(span.parent == finalize.get_span_context() for span in below)
-    told = [each.attributes or {} for each in (*finalize.events, *below) if each.name == "budget.alert"]
+    told = [each.attributes or {} for each in with_events([finalize, *below]) if each.name == "budget.alert"]
     assert sorted((each["budget.account.kind"], each["budget.alert.percent"]) for each in told) == [
         (kind, percent) for kind in ("global", "key") for percent in percents
     ]

@@ -22,6 +22,7 @@ from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Hold, Ledger
+from budget_middleware.ledger.expiries import SWEPT_AT_ONCE
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
@@ -32,7 +33,7 @@ from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, overtaken, refused, reply_held, reply_lost, request_lost, twice
 from tests.stores.verbs import whole_journal
 from tests.telemetry.conftest import BOTH_SETTINGS, Spans, UseProvider
-from tests.telemetry.proof import all_changes, attribute, id_of, ids_in, links_of, named, only, prove
+from tests.telemetry.proof import SpanId, all_changes, attribute, id_of, ids_in, links_of, named, only, prove
 
 LIMITS = "key=1/month; key=0.5/day; global=3/day"
 
@@ -190,6 +191,21 @@ async def test_swept_by_a_ledger(base: Store, clock: MovableClock, spans: Spans,
     await alive.sweep()
     assert links_of(only(spans(), "budget.expire")) == {ids_in(orphan.reserve_trace)}
     await prove(base, spans())
+
+
+async def test_of_many_that_are_swept_each_is_linked_to_its_reserve(
+    base: Store, clock: MovableClock, spans: Spans, open_ledger: OpenLedger
+):
+    """As after the death of a worker: an SDK keeps 128 links of a span, and drops the oldest of more."""
+    dead, alive = open_ledger("key=9/month"), open_ledger()
+    orphans = [hold("0.01") for _ in range(SWEPT_AT_ONCE + 2)]
+    for orphan in orphans:
+        await dead.reserve(orphan)
+    clock.advance(s=61)
+    await alive.sweep()
+    expiries = named(spans(), "budget.expire")
+    assert [len(span.links) + span.dropped_links for span in expiries] == [SWEPT_AT_ONCE, 2]
+    assert set[SpanId]().union(*map(links_of, expiries)) == {ids_in(orphan.reserve_trace) for orphan in orphans}
 
 
 async def test_an_expiry_that_another_shard_tells_later_links_nothing(base, spans, ledger, clock, caplog):
