@@ -10,4 +10,5 @@ def short(model: str | None) -> str:
 
 def shown_model(name: str) -> str:
     """A name as a span may show it: not long, and without what UTF-8 cannot hold."""
-    return short(name).encode("utf-8", "backslashreplace").decode()
+    shown = name[:SHOWN_CHARS]
+    return shown if shown.isascii() else shown.encode("utf-8", "backslashreplace").decode()
