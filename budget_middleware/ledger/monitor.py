@@ -25,10 +25,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from budget_middleware.core.answers import Answer, Entry
-from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.statuses import Status
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store
@@ -45,7 +45,7 @@ _MAY_BE_VOIDED = frozenset({Status.RESERVED, Status.RELEASED})
 _log = logging.getLogger("budget_middleware")
 
 
-class StorePosition(NamedTuple):
+class StorePosition(Struct, frozen=True, gc=False):
     """How far the store was when it last answered."""
 
     generation: str = ""
@@ -56,7 +56,7 @@ class StorePosition(NamedTuple):
         return self.seq
 
 
-class Mark(NamedTuple):
+class Mark(Struct, frozen=True, order=True, gc=False):
     """The last entry that a call wrote: its seq, and its time, which one written after a failover will not have.
 
     One that is lasting stays until the journal is trimmed, which it is from its old end only.
@@ -65,9 +65,6 @@ class Mark(NamedTuple):
     seq: int
     time_ms: int
     is_lasting: bool
-
-
-_position_of, _mark_of = maker_of(StorePosition), maker_of(Mark)
 
 
 class StoreMonitor:
@@ -114,11 +111,11 @@ class StoreMonitor:
             found_seq = answer.seq - answer.written
             has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
             if answer.seq > seen.seq or has_lost:
-                self.seen = _position_of((seen.generation, answer.seq))
+                self.seen = StorePosition(seen.generation, answer.seq)
         if has_lost:
             self._record_loss()
         if answer.written:
-            self._remember(_mark_of((answer.seq, answer.now_ms, answer.status not in _MAY_BE_VOIDED)), now_s)
+            self._remember(Mark(answer.seq, answer.now_ms, answer.status not in _MAY_BE_VOIDED), now_s)
 
     def _remember(self, mark: Mark, now_s: float) -> None:
         if now_s - self._replied_s > SILENCE_S:
