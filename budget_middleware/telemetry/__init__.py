@@ -1,7 +1,7 @@
 """The only package that knows OpenTelemetry (its API, never an SDK). It never breaks or delays a request."""
 
 from budget_middleware.telemetry.callers import PARENT
-from budget_middleware.telemetry.counter_changes import EVENTS_MAX, PER_COUNTER
+from budget_middleware.telemetry.counter_changes import EVENTS_KEPT, PER_COUNTER
 from budget_middleware.telemetry.gauges import Gauges, HistoryGauges
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import LazyAttributes
@@ -9,7 +9,7 @@ from budget_middleware.telemetry.providers import has_tracer_provider
 from budget_middleware.telemetry.spans import NO_PROVIDER, SILENT, ParentContext, Spans, VerbSpan
 
 __all__ = [
-    "EVENTS_MAX",
+    "EVENTS_KEPT",
     "NO_PROVIDER",
     "SILENT",
     "Gauges",

@@ -22,9 +22,11 @@ _INTERNAL: Final = SpanKind.INTERNAL
 PER_COUNTER: Final = "counter"
 PER_VERB: Final = "verb"
 
+EVENTS_KEPT: Final = 128
+"""An SDK keeps so many events of a span by default, and drops the oldest beyond."""
 EVENTS_MAX: Final = 100
-"""Changes that are recorded as events of one span. An SDK keeps 128 events by default and drops the oldest beyond."""
-LIMIT_EVENTS_MAX: Final = 28
+"""Changes that are recorded as events of one span."""
+LIMIT_EVENTS_MAX: Final = EVENTS_KEPT - EVENTS_MAX
 """Limits that were passed, and alerts, that are events of one span, so that they take the place of no change."""
 
 

@@ -35,6 +35,8 @@ GOOD = {
     "save": "",
 }
 
+EVENTS = "SPAN_EVENT_COUNT"
+
 
 def found(ran: Ran) -> dict[str, str]:
     return {finding["check"]: finding["status"] for finding in ran.json}
@@ -82,22 +84,31 @@ def test_estimates(cli: RunCli, by: str, spread: str, status: str, says: str):
 
 
 @pytest.mark.parametrize(
-    ("spans", "limit", "status", "says"),
+    ("spans", "what", "limit", "status", "says"),
     [
-        ("counter", "", "ok", "a tracer provider is set; BUDGET_SPANS=counter: one span for each change of a counter"),
-        ("counter", "10", "ok", "BUDGET_SPANS=counter"),
-        ("verb", "", "ok", "BUDGET_SPANS=verb: one span for each verb, changes of counters are its events"),
-        ("verb", "100", "ok", "BUDGET_SPANS=verb"),
-        ("verb", "99", "warn", "OTEL_SPAN_EVENT_COUNT_LIMIT=99: a span that changes more counters loses the first"),
-        ("verb", "0", "warn", "OTEL_SPAN_EVENT_COUNT_LIMIT=0"),
-        ("verb", "unset", "ok", "BUDGET_SPANS=verb"),
+        ("counter", EVENTS, "", "ok", "a tracer provider is set; BUDGET_SPANS=counter: one span for each change"),
+        ("counter", EVENTS, "10", "ok", "BUDGET_SPANS=counter"),
+        ("verb", EVENTS, "", "ok", "BUDGET_SPANS=verb: one span for each verb, changes of counters are its events"),
+        ("verb", EVENTS, "128", "ok", "BUDGET_SPANS=verb"),
+        ("verb", EVENTS, "127", "warn", "OTEL_SPAN_EVENT_COUNT_LIMIT=127: a span that changes more counters loses the"),
+        ("verb", EVENTS, "0", "warn", "OTEL_SPAN_EVENT_COUNT_LIMIT=0"),
+        ("verb", EVENTS, "unset", "ok", "BUDGET_SPANS=verb"),
+        ("verb", "EVENT_ATTRIBUTE_COUNT", "16", "warn", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT=16: changes lose"),
+        ("counter", "EVENT_ATTRIBUTE_COUNT", "16", "ok", "BUDGET_SPANS=counter"),
+        ("counter", "SPAN_LINK_COUNT", "10", "warn", "OTEL_SPAN_LINK_COUNT_LIMIT=10: a sweep of more leases loses"),
+        ("counter", "SPAN_ATTRIBUTE_COUNT", "8", "warn", "spans lose their first attributes, such as budget.account"),
+        ("verb", "ATTRIBUTE_COUNT", "8", "warn", "OTEL_ATTRIBUTE_COUNT_LIMIT=8: spans lose their first attributes"),
+        ("counter", "ATTRIBUTE_COUNT", "64", "ok", "BUDGET_SPANS=counter"),
+        ("counter", "ATTRIBUTE_VALUE_LENGTH", "20", "warn", "longer accounts are cut, and no search for one finds it"),
+        ("verb", "SPAN_ATTRIBUTE_VALUE_LENGTH", "20", "warn", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT=20: longer"),
+        ("verb", "ATTRIBUTE_VALUE_LENGTH", "4095", "ok", "BUDGET_SPANS=verb"),
     ],
 )
-def test_spans_that_cannot_keep_their_events_are_told(
-    monkeypatch: pytest.MonkeyPatch, *, spans: str, limit: str, status: str, says: str
+def test_limits_of_spans_that_leave_something_out_are_told(
+    monkeypatch: pytest.MonkeyPatch, *, spans: str, what: str, limit: str, status: str, says: str
 ):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(shutdown_on_exit=False))
-    finding = tracer_finding(SpansPer(spans), {"OTEL_SPAN_EVENT_COUNT_LIMIT": limit})
+    finding = tracer_finding(SpansPer(spans), {f"OTEL_{what}_LIMIT": limit})
     assert (finding.check, finding.status) == ("tracer", status)
     assert says in finding.message
 

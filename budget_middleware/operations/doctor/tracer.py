@@ -1,13 +1,34 @@
-"""Checks whether spans are exported, and whether they can hold what BUDGET_SPANS puts on them."""
+"""Checks whether spans are exported, and whether the SDK's limits let them hold what is put on them."""
 
 from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.setting_types import SpansPer
-from budget_middleware.telemetry import EVENTS_MAX, has_tracer_provider
+from budget_middleware.telemetry import EVENTS_KEPT, has_tracer_provider
 
-EVENT_LIMIT = "OTEL_SPAN_EVENT_COUNT_LIMIT"
-"""The SDK's own variable: a span keeps so many events, 128 without it, and drops the oldest of more."""
+
+class _Limit(NamedTuple):
+    """A variable of the SDK's own; what it leaves out where it is below ``least``."""
+
+    variable: str
+    least: int
+    lost: str
+    is_of_events: bool = False
+
+
+_FIRST_ATTRIBUTES: Final = "spans lose their first attributes, such as budget.account"
+_CUT: Final = "longer accounts are cut, and no search for one finds it"
+_LIMITS: Final = (
+    _Limit("OTEL_SPAN_EVENT_COUNT_LIMIT", EVENTS_KEPT, "a span that changes more counters loses the first", True),
+    _Limit("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", 32, "changes lose their first attributes, such as budget.account", True),
+    _Limit("OTEL_SPAN_LINK_COUNT_LIMIT", 128, "a sweep of more leases loses links to their reserves"),
+    # A finalize has one for each class of its usage.
+    _Limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 64, _FIRST_ATTRIBUTES),
+    _Limit("OTEL_ATTRIBUTE_COUNT_LIMIT", 64, _FIRST_ATTRIBUTES),
+    _Limit("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", 300, _CUT),
+    _Limit("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", 300, _CUT),
+)
 
 _MESSAGES = {
     SpansPer.COUNTER: "BUDGET_SPANS=counter: one span for each change of a counter",
@@ -25,12 +46,9 @@ def tracer_finding(spans: SpansPer, environment: Mapping[str, str]) -> Finding:
             "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with OTEL_SERVICE_NAME,"
             " OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf set",
         )
-    limit = environment.get(EVENT_LIMIT, "").strip()
-    if spans is SpansPer.VERB and limit.isdecimal() and int(limit) < EVENTS_MAX:
-        message = (
-            f"BUDGET_SPANS=verb, but {EVENT_LIMIT}={limit}: a span that changes more counters loses the first ones"
-        )
-        return Finding(
-            "tracer", Health.WARN, message, f"leave {EVENT_LIMIT} at its default of 128, at least {EVENTS_MAX}"
-        )
+    for variable, least, lost, is_of_events in _LIMITS:
+        limit = environment.get(variable, "").strip()
+        if limit.isdecimal() and int(limit) < least and (spans is SpansPer.VERB or not is_of_events):
+            message = f"BUDGET_SPANS={spans}, but {variable}={limit}: {lost}"
+            return Finding("tracer", Health.WARN, message, f"leave {variable} at its default, or at least {least}")
     return Finding("tracer", Health.OK, f"a tracer provider is set; {_MESSAGES[spans]}")
