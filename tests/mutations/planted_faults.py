@@ -3393,6 +3393,36 @@ FAULTS = (
         "if False:",
     ),
     Fault(
+        "a GET that is meant as a POST is free",
+        "request/scopes.py",
+        "return meant_methods(scope) <= FREE_METHODS",
+        "return scope['method'] in FREE_METHODS",
+    ),
+    Fault(
+        "a document whose end nobody told is not read",
+        "request/settlement.py",
+        "if end is not _COMPLETE and self.read_whole is not None and self.read_whole():",
+        "if False:",
+    ),
+    Fault(
+        "what cannot be billed is held for ever",
+        "request/settlement.py",
+        "            return self._by_estimate()\n",
+        "            raise\n",
+    ),
+    Fault(
+        "a field that comes twice counts as the last one",
+        "apis/repeated_fields.py",
+        "    is_whole = len(text) == n_least or not values or _is_all_of(text, values)\n",
+        "    is_whole = True\n",
+    ),
+    Fault(
+        "a dialect of one's own books what is no count",
+        "apis/own.py",
+        "        if wrong := wrong_in_seen(seen):\n",
+        "        if wrong := '':\n",
+    ),
+    Fault(
         "results may be had in ranges",
         "request/field_masks.py",
         'b"range", b"if-range"',
