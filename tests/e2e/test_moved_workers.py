@@ -4,17 +4,16 @@ import asyncio
 import json
 import os
 import random
-import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import Counter as Tally
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from budget_middleware.stores.redis import RedisStore
-from tests.e2e.servers import REPOSITORY, UnixValkey
+from tests.e2e.forking import ForkedWorker
+from tests.e2e.servers import UnixValkey
 from tests.stores.audit import audit_report
 
 pytestmark = pytest.mark.processes
@@ -45,9 +44,12 @@ async def test_three_workers_move_and_every_counter_arrives(servers: tuple[str, 
         "BUDGET_STORE_TIMEOUT_S": "30",
     }
     old, new = (RedisStore(url, namespace="budget", timeout_s=30) for url in servers)
-    workers = [await _started("tests.e2e.moved_worker", str(tmp_path), name, env=env) for name in WORKERS]
+    workers = [
+        ForkedWorker([str(tmp_path), name], env=env, log=tmp_path / f"{name}.log", module="tests.e2e.moved_worker")
+        for name in WORKERS
+    ]
     await _worked(old)
-    cut_off = asyncio.create_task(_migrate_and_kill(servers, env))
+    cut_off = asyncio.create_task(_migrate_and_kill(servers, env, tmp_path))
     async with asyncio.timeout(120):
         while not await new.notes():
             await asyncio.sleep(0.05)
@@ -57,13 +59,12 @@ async def test_three_workers_move_and_every_counter_arrives(servers: tuple[str, 
     await _worked(new)
     (tmp_path / "over").touch()
     for worker in workers:
-        assert await worker.wait() == 0
+        assert await asyncio.to_thread(worker.wait, 60) == 0
     cut_off.cancel()
     await asyncio.gather(cut_off, return_exceptions=True)
 
-    last = await _migration(servers, env)
-    out, err = await last.communicate()
-    assert last.returncode == 0, (out, err)
+    last = _migration(servers, env, tmp_path / "last")
+    assert await asyncio.to_thread(last.wait, 60) == 0, (tmp_path / "last").read_text()
     booked: list[Tally[str]] = [Tally(), Tally()]
     for name in WORKERS:
         for tally, accounts in zip(booked, json.loads((tmp_path / f"{name}.json").read_text()).values(), strict=True):
@@ -77,30 +78,28 @@ async def test_three_workers_move_and_every_counter_arrives(servers: tuple[str, 
         await store.aclose()
 
 
-async def _started(module: str, *arguments: str, env: dict[str, str], output: int = DEVNULL) -> Process:
-    command = (sys.executable, "-m", module, *arguments)
-    return await asyncio.create_subprocess_exec(*command, env=env, cwd=REPOSITORY, stdout=output, stderr=output)
-
-
-async def _migration(servers: tuple[str, str], env: dict[str, str]) -> Process:
+def _migration(servers: tuple[str, str], env: dict[str, str], told: Path) -> ForkedWorker:
+    """The command; what it tells of its progress goes to a file."""
     words = ("migrate", *servers, "--until-quiet", "1", "--json")
-    return await _started("budget_middleware", *words, env=env, output=PIPE)
+    out = told.with_suffix(".json")
+    told.touch()
+    return ForkedWorker(words, env=env, log=out, errors=told, module="budget_middleware")
 
 
-async def _migrate_and_kill(servers: tuple[str, str], env: dict[str, str]) -> None:
+async def _migrate_and_kill(servers: tuple[str, str], env: dict[str, str], folder: Path) -> None:
     """Again and again, a moment after it has begun to copy, or to follow."""
     chance = random.Random("cut off")
-    while True:
-        migration = await _migration(servers, env)
-        assert migration.stderr is not None
+    for number in count():
+        told = folder / f"migration-{number}"
+        migration = _migration(servers, env, told)
         try:
-            for _ in range(chance.choice((1, 2))):
-                await migration.stderr.readline()
+            lines = chance.choice((1, 2))
+            while migration.poll() is None and told.read_text().count("\n") < lines:
+                await asyncio.sleep(0.01)
             await asyncio.sleep(chance.random())
         finally:
-            if migration.returncode is None:
-                migration.send_signal(signal.SIGKILL)
-            await migration.wait()
+            migration.kill()
+            await asyncio.to_thread(migration.wait, 60)
 
 
 async def _worked(*stores: RedisStore) -> None:
