@@ -47,7 +47,8 @@ def repeated_field(text: bytes) -> str:
     names = "".join(values)
     # Two quotes, a colon, and a comma or a brace: it takes as much to write a field at all.
     n_least = len(names) + sum(map(len, values.values())) + 4 * len(values) + 1
-    is_whole = len(text) == n_least or not values or _is_all_of(text, values)
+    is_usual = len(text) == n_least + 2 * len(values) - 1 and text == _usual_text_of(values)
+    is_whole = is_usual or len(text) == n_least or not values or _is_all_of(text, values)
     if is_whole and names.islower() and names.isascii():
         return ""
     return _repeated_in(values) if is_whole else _repeated_in_pairs(text)
@@ -69,6 +70,14 @@ def may_repeat_model(text: bytes) -> bool:
     return (lower.count(b'"model"') > 1 and len(_MODEL.findall(lower)) > 1) or (
         b"\\u00" in lower and _ESCAPED_LETTER.search(lower) is not None
     )
+
+
+def _usual_text_of(values: Mapping[str, msgspec.Raw]) -> bytes:
+    """An object with these fields as most clients write it: with a blank behind each colon and each comma."""
+    text = b""
+    for name, value in values.items():
+        text += b', "%b": %b' % (name.encode(), value)
+    return b"{%b}" % text[2:]
 
 
 def _is_all_of(text: bytes, values: Mapping[str, msgspec.Raw]) -> bool:

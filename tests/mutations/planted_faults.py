@@ -3413,7 +3413,7 @@ FAULTS = (
     Fault(
         "a field that comes twice counts as the last one",
         "apis/repeated_fields.py",
-        "    is_whole = len(text) == n_least or not values or _is_all_of(text, values)\n",
+        "    is_whole = is_usual or len(text) == n_least or not values or _is_all_of(text, values)\n",
         "    is_whole = True\n",
     ),
     Fault(

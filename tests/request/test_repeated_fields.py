@@ -23,6 +23,7 @@ TWICE = {
     "in letters that fold": '{"model": "plain", "stream": false, "\u017ftream": true, %s}',
     "without blanks": '{"model":"plain","n":1,"n":9,%s}',
     "with as many blanks as make up for it": '{"model":"plain","n": 1,"n":9, %s}',
+    "as long as one of each with the usual blanks": '{"model":"plain","x":1,"n":1,"n":9,%s}',
     "on lines": '{\n  "model": "plain",\n  "max_tokens": 1,\n  %s\n}',
     "in an object that decides": '{"model": "plain", "options": {"num_predict": 9, "num_predict": 1}, %s}',
     "in such an object among NaN": '{"model": "plain", "x": NaN, "session": {"model": 1, "model": 2}, %s}',
