@@ -1925,8 +1925,8 @@ FAULTS = (
     Fault(
         "a counter that many verbs of a call change is written as the first left it",
         "stores/lua/_dispatch.lua",
-        "    at = next_at\n",
-        "    at = next_at\n    if number == 1 then write_counters() changed_counters = {} end\n",
+        "    last, at = last + 1, next_at\n",
+        "    last, at = last + 1, next_at\n    if number == 1 then write_counters() changed_counters = {} end\n",
     ),
     Fault(
         "a verb's entries count from those of the verbs before it",
@@ -1937,8 +1937,8 @@ FAULTS = (
     Fault(
         "one verb that is refused is all verbs refused",
         "stores/redis/batch.py",
-        '            elif verb_reply.startswith("-"):\n',
-        '            elif any(each.startswith("-") for each in replies):\n',
+        'and not verb_reply.startswith("-"):\n',
+        'and not any(each.startswith("-") for each in replies):\n',
     ),
     Fault(
         "an answer has the records of the verb before it",

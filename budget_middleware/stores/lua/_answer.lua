@@ -1,6 +1,8 @@
 -- How every verb begins and ends. An answer is one text: for each list within a reply the server takes 16 KB at first, and
 -- each item costs as much as a dozen steps of Lua. Its parts stand between separators that nobody can guess: the head, as
--- `redis/replies.py` has it; the text of what was known instead, if anything; and the records of the journal that the verb wrote.
+-- `redis/replies.py` has it; the text of what was known instead, if anything; and the records of the journal that the verb wrote. Of
+-- a call of several verbs, whose reply is a list all the same, it says how many records there are, and they stand behind it: so
+-- nobody copies them.
 
 local balances_of
 do
@@ -25,9 +27,12 @@ end
 local function answer(status, known, targets, rejected_by)
   if not (generation and is_format_recorded) then ensure_generation() end
   local now_ms, written, rejection = NOW_MS, text_of_count(seq - seq_before), rejected_by or '-'
-  local written_records = n_records == 1 and records[1] or n_records > 1 and concat(records, SEPARATOR, 1, n_records) or ''
+  local behind = ''
+  if n_records > 0 then
+    behind = ENDING == '' and text_of_count(n_records) or n_records == 1 and records[1] or concat(records, SEPARATOR, 1, n_records)
+  end
   return HEAD_WORDS .. (targets and balances_of(targets) or '') .. SEPARATOR .. (known and known.text or '')
-    .. (n_records > 0 and SEPARATOR or '') .. written_records .. ENDING
+    .. (n_records > 0 and SEPARATOR or '') .. behind .. ENDING
 end
 
 -- What is known of an id, after expiring it if its lease is over, and then due leases on its counters; its targets;

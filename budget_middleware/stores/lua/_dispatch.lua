@@ -1,5 +1,5 @@
 -- Behind the verbs of a script: does those of the call, each whatever became of those before it. The reply is a list of their
--- answers and the token; of a verb that is alone and answers by a text it is one text, with `=` between answer and token. In the
+-- answers, the records of each behind it, and the token; of a verb that is alone and answers by a text it is one text, with `=` between answer and token. In the
 -- place of a verb that failed, and so has changed nothing, stands `-` and why.
 
 -- A script has room for 200 local variables: what only this file needs are those of a block.
@@ -33,14 +33,18 @@ end
 
 function run(keys, args)
   begin_call(keys, args)
-  local replies, at = {}, FIRST_VERB_AT
+  local replies, last, at = {}, 0, FIRST_VERB_AT
   for number = 1, tonumber(args[FIRST_VERB_AT - 1]) do
     settings = heads[args[at]] or settings_in(args[at])
     local next_at = at + settings.count
     trace, wants_entries, n_records, seq_before = args[at + 1], true, 0, seq
     local is_done, reply = pcall(settings.verb, spread(args, at + 2, next_at - 1))
-    replies[number] = is_done and reply or '-' .. error_text(reply) .. ENDING
-    at = next_at
+    last, at = last + 1, next_at
+    replies[last] = is_done and reply or '-' .. error_text(reply) .. ENDING
+    if is_done and ENDING == '' then
+      for number_of_it = 1, n_records do replies[last + number_of_it] = records[number_of_it] end
+      last = last + n_records
+    end
   end
   write_all_waiting()
   write_counters()
@@ -49,7 +53,7 @@ function run(keys, args)
   if is_meta_read then write_meta() end
   publish_freed()
   if ENDING ~= '' and type(replies[1]) == 'string' then return replies[1] end
-  replies[#replies + 1] = TOKEN
+  replies[last + 1] = TOKEN
   return replies
 end
 

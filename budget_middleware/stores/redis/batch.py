@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from budget_middleware.stores.errors import StoreRefused
@@ -55,20 +56,23 @@ class Batch:
     def take_reply(self, reply: Reply) -> None:
         """The reply to the call: that to each verb, and then its token, as `lua/_dispatch.lua` has it."""
         replies = reply.rsplit("=", 1) if isinstance(reply, str) else reply
-        if not isinstance(replies, list) or len(replies) != len(self.waiting) + 1 or replies[-1] != self.token:
+        if not isinstance(replies, list) or len(replies) <= len(self.waiting) or replies[-1] != self.token:
             self._on_other(self, reply)
             return
-        separator = f"+{self.token}"
-        # Not strict: behind the replies stands the token.
-        for waiting, verb_reply in zip(self.waiting, replies, strict=False):
+        separator, rest = f"+{self.token}", iter(replies)
+        for waiting in self.waiting:
+            verb_reply = next(rest)
+            if isinstance(verb_reply, str) and not verb_reply.startswith("-"):
+                verb_reply = verb_reply.split(separator)
+                if replies is reply and len(verb_reply) > 2:
+                    # In place of its records it says how many of them stand behind it.
+                    verb_reply[2:] = islice(rest, int(verb_reply[2]))
             if waiting.done():
                 continue
             if isinstance(verb_reply, list):
                 waiting.set_result(verb_reply)
-            elif verb_reply.startswith("-"):
-                waiting.set_exception(self._refusal(verb_reply[1:]))
             else:
-                waiting.set_result(verb_reply.split(separator))
+                waiting.set_exception(self._refusal(verb_reply[1:]))
 
     def fail(self, error: Exception) -> None:
         for waiting in self.waiting:
