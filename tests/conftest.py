@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -85,14 +85,19 @@ def pytest_configure(config: pytest.Config) -> None:
         hypothesis.settings.load_profile("fast")
 
 
-def pytest_collection_finish() -> None:
-    """Thousands of tests and all modules stay until the end: no garbage collection needs to look at them again.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests and all modules stay until the end: no garbage collection needs to look at them, ever.
 
     And tests make many objects that live as long as they do: collections wait until there are more than Python's 700.
     """
+    gc.disable()
+    collected = yield
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)
+    gc.enable()
+    return collected
 
 
 def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
@@ -169,6 +174,20 @@ def own_postgres() -> Iterator[PostgresServer]:
 def _own_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="budget-") as folder, UnixValkey(Path(folder)) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def price_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """The path of a file with these prices: one for all tests of one text, and none of them writes to it."""
+    folder = tmp_path_factory.mktemp("prices")
+
+    @cache
+    def written(text: str, *, suffix: str = ".toml") -> str:
+        path = folder / f"{uuid4().hex}{suffix}"
+        path.write_text(text)
+        return str(path)
+
+    return written
 
 
 @pytest.fixture

@@ -49,10 +49,8 @@ MULTIPART = "multipart/form-data; boundary=b"
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 async def booked(memory, app, body, path, *, headers=None, **settings):
@@ -143,10 +141,8 @@ class TestResponses:
 
 class TestServiceTiers:
     @pytest.fixture
-    def prices(self, tmp_path):
-        path = tmp_path / "prices.json"
-        path.write_text(json.dumps(TIERED))
-        return str(path)
+    def prices(self, price_file):
+        return price_file(json.dumps(TIERED), suffix=".json")
 
     @pytest.mark.parametrize(
         ("asked", "answered", "held", "spent"),

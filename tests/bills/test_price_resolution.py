@@ -16,10 +16,8 @@ output = 0
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "own.toml"
-    path.write_text(OWN)
-    return str(path)
+def prices(price_file):
+    return price_file(OWN)
 
 
 CASES = [

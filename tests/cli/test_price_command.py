@@ -1,7 +1,5 @@
 """`price` and `key-id`."""
 
-from pathlib import Path
-
 import pytest
 
 from budget_middleware.core.accounts import key_id
@@ -15,10 +13,8 @@ OF_EACH_LINE = {"per": "1M tokens", "source": "BUDGET_PRICES", "model": "my-mode
 
 
 @pytest.fixture
-def prices(tmp_path: Path) -> str:
-    path = tmp_path / "prices.toml"
-    path.write_text('[models."my-model"]\ninput = 1\noutput = 4\ncached_input = 0.1\ncache_write = 0.0015\n')
-    return str(path)
+def prices(price_file) -> str:
+    return price_file('[models."my-model"]\ninput = 1\noutput = 4\ncached_input = 0.1\ncache_write = 0.0015\n')
 
 
 def test_a_price_line_by_line(cli: RunCli, prices: str):

@@ -1,7 +1,6 @@
 """A bench over each kind of store, whose counters must explain themselves when the test is over."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 
 import pytest
 
@@ -20,10 +19,8 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture
-def prices(tmp_path: Path) -> str:
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file: Callable[[str], str]) -> str:
+    return price_file(PRICES)
 
 
 @pytest.fixture(params=("memory", "server"))

@@ -25,10 +25,8 @@ video_second = 0.03
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 async def create(bench, *, body=None, path=BATCHES, answer=None, **settings):

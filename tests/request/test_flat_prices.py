@@ -25,10 +25,8 @@ MCP = "/mcp"
 
 
 @pytest.fixture
-def prices(tmp_path) -> str:
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file) -> str:
+    return price_file(PRICES)
 
 
 def tool(name: object = "echo", id_: object = 1, **fields: object) -> dict[str, Any]:

@@ -20,10 +20,8 @@ FILTERED = {"raiFilteredReason": "Unable to show generated images."}
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 async def predict(bench, model, answer, *, instances=None, path=PATH, status=200, query=b"", **parameters):

@@ -22,10 +22,8 @@ web_search = 0.01
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(AGENT_PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(AGENT_PRICES)
 
 
 def used(output_tokens, **counts):

@@ -43,10 +43,8 @@ SETTINGS = {"job_estimate_usd": "0.25", "realtime_direct": "hold"}
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 def asks(kind, **leaving):

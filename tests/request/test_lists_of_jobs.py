@@ -23,10 +23,8 @@ DONE = ended(model="plain", usage={"input_tokens": 18, "output_tokens": 300})
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 async def post(bench, path, body, answer, **settings):

@@ -27,10 +27,8 @@ ANSWER = {"usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1}}
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 def asked_for(query="", **fields):

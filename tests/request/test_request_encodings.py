@@ -35,10 +35,8 @@ HOUR = ("file", ("a.mp3", b"ID3" + bytes(8_000 * 1_200 - 3)))  # 20 minutes.
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 def form_of(*parts):

@@ -31,10 +31,8 @@ EXAMPLE = json.dumps({"messages": [{"role": "user", "content": "secret words"}]}
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 def tuning(status="validating_files", **fields):

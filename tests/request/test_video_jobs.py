@@ -25,10 +25,8 @@ BOUNDARY = "b0undary"
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 def video(status="queued", **fields):

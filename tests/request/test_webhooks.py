@@ -19,10 +19,8 @@ PRICES = "[models.film]\nvideo_second = 0.01\n[models.videos]\nhold_at_most = 0.
 
 
 @pytest.fixture
-def prices(tmp_path):
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file):
+    return price_file(PRICES)
 
 
 async def create_video(bench):

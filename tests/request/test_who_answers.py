@@ -33,10 +33,8 @@ FIXED = {"estimate": "expected"}
 
 
 @pytest.fixture
-def prices(tmp_path) -> str:
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file) -> str:
+    return price_file(PRICES)
 
 
 def answer(model: str, output_tokens: int = 600, *, headers: Sequence[tuple[bytes, bytes]] = (), **fields):

@@ -1,7 +1,6 @@
 """A memory store whose counters must explain themselves when the test is over, and gateways that tests share."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -15,10 +14,8 @@ from tests.stores.audit import audit
 
 
 @pytest.fixture
-def prices(tmp_path: Path) -> str:
-    path = tmp_path / "prices.toml"
-    path.write_text(PRICES)
-    return str(path)
+def prices(price_file: Callable[[str], str]) -> str:
+    return price_file(PRICES)
 
 
 @pytest.fixture
