@@ -105,7 +105,7 @@ def check(seen):
 
 
 def counts_of(usage):
-    return {field: getattr(usage, field) for field in Usage.__slots__}
+    return {field: getattr(usage, field) for field in Usage.__struct_fields__}
 
 
 def dumped(document):

@@ -34,7 +34,7 @@ COUNTED_IN = {
 
 def usage_of(classes: Mapping[UsageClass, int], *, before: Usage | None = None) -> Usage:
     """The usage with so many of each class, maybe in addition to another one."""
-    counts = {name: getattr(before, name) if before else 0 for name in Usage.__slots__}
+    counts = {name: getattr(before, name) if before else 0 for name in Usage.__struct_fields__}
     for unit, count in classes.items():
         for name in COUNTED_IN[unit]:
             counts[name] += count

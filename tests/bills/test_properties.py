@@ -19,7 +19,7 @@ RATES = st.dictionaries(st.sampled_from(list(UsageClass)), st.builds(Rate, PER_T
 )
 CLASSES = st.dictionaries(st.sampled_from(UNITS), st.integers(0, 4))
 # Whatever a provider may say, parts larger than their whole included.
-USAGES = st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 4)))
+USAGES = st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, st.integers(0, 4)))
 
 
 def test_each_class_is_known_here():

@@ -128,7 +128,7 @@ class TestCost:
         assert estimate_nanos(ONE_EACH, Usage(input_tokens=10**30)) == MAX_NANOS
 
     @given(
-        st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
+        st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, st.integers(0, 3))),
         st.dictionaries(st.sampled_from(list(UsageClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
     )
     def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_unit):
@@ -241,7 +241,7 @@ class TestEstimate:
         assert nanos == 1_000 + 5 * usd_micros * 1_000
 
     @given(
-        st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
+        st.builds(Usage, **dict.fromkeys(Usage.__struct_fields__, st.integers(0, 3))),
         st.dictionaries(st.sampled_from(list(UsageClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
     )
     def test_no_estimate_of_a_usage_is_below_its_cost(self, usage, by_unit):
