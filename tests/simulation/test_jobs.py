@@ -32,12 +32,12 @@ def played(*looks: Look, events: tuple[Event, ...] = ()) -> tuple[dict[str, int]
 
 
 def test_of_two_that_look_at_once_one_books():
-    looks = (Look(20_001, 3_000, worker=0, cut_ms=0), Look(20_002, 3_000, worker=1, cut_ms=0))
+    looks = (Look(20_001, 3_100, worker=0, cut_ms=0), Look(20_002, 3_100, worker=1, cut_ms=0))
     assert played(*looks) == ({"kept": 1, "found": 2, "finalized": 1, "already_finalized": 1}, "")
 
 
 def test_one_that_is_cut_off_books_all_the_same():
-    assert played(Look(20_001, 3_000, worker=1, cut_ms=20)) == ({"kept": 1, "found": 1}, "")
+    assert played(Look(20_001, 3_000, worker=1, cut_ms=15)) == ({"kept": 1, "found": 1}, "")
 
 
 def test_a_job_that_nobody_sees_is_charged_at_its_deadline():
