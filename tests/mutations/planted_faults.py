@@ -477,6 +477,12 @@ FAULTS = (
         " and",
     ),
     Fault(
+        "a part of a sum that could not be made is used by the next verb",
+        "stores/lua/_series.lua",
+        "series.is_changed, series.is_new, series.is_there = false, false,",
+        "series.as_of, series.is_changed, series.is_new, series.is_there = this_call, false, false,",
+    ),
+    Fault(
         "what has left a sum is taken from it",
         "stores/lua/_series.lua",
         "counter.starts >= series.at - ROLLING_BUCKETS * series.length then",

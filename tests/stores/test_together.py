@@ -14,6 +14,7 @@ from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.verbs import Extend, Release
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore
@@ -125,6 +126,30 @@ async def test_one_that_is_refused_changes_nothing_of_what_the_others_share(open
     assert await figures(store) == ("0.00", f"0.{len(reserved):02}")
     await store._client().delete(f"{store._prefix}r:r5", f"{store._prefix}c:{target('team:bad').counter.name}")
     await audit(store)
+
+
+@pytest.mark.proves("I1", "I6")
+@on_servers
+async def test_a_sum_that_cannot_be_made_admits_nobody_of_a_call(open_store: OpenStore, clock: MovableClock):
+    """Of a rolling limit with a damaged bucket: not only the first is refused, and no part of the sum is kept."""
+    store, spent = open_store(), [rolling(clock)]
+    clock.advance(s=3 * 3_600)
+    spent.append(rolling(clock))
+    await asyncio.gather(*(store.finalize(finalize(f"spent{at}", "0.45", each)) for at, each in enumerate(spent)))
+    clock.advance(s=3 * 3_600)
+    client, key = store._client(), f"{store._prefix}c:{spent[-1].counter.name}"
+    await client.hset(key, "spent", "no figure")
+    verbs = [send(store, reserve(f"r{number}", "0.20", rolling(clock))) for number in range(3)]
+    _, *answers = await asyncio.gather(store.head(), *verbs, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreRefused] * 3
+    await client.hset(key, "spent", "450000000")
+    assert (await store.reserve(reserve("later", "0.20", rolling(clock)))).status is Status.REJECTED
+    await audit(store)
+
+
+def rolling(clock: MovableClock) -> Target:
+    """The bucket of now."""
+    return target(limit="1.00", period=Period("24h"), at_ms=clock.now_ms)
 
 
 @on_servers

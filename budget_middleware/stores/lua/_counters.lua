@@ -44,8 +44,8 @@ end
 local function load_counters(targets)
   if targets.as_of ~= this_call then
     for at = 1, #targets do load_counter(targets[at].counter) end
-    targets.as_of = this_call
     if targets.are_rolling then load_series(targets) end
+    targets.as_of = this_call
   end
   -- Another verb of this call may have changed what is left of the windows before.
   if targets.are_carried then carry_over(targets) end

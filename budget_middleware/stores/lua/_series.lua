@@ -85,13 +85,13 @@ local function mark_series(series)
 end
 
 -- Reads the sum of each series, or makes it: with the counters of the first targets that are on it, so that no bucket has
--- changed in this call before.
+-- changed in this call before. One that cannot be made is tried again by the next verb of the call: none goes by a part of it.
 function load_series(targets)
   for at = 1, #targets do
     local series = targets[at].series
     if series and series.as_of ~= this_call then
       local found, numbers = try('HMGET', series.key, 'spent', 'reserved', 'at'), series.numbers
-      series.as_of, series.is_changed, series.is_new, series.is_there = this_call, false, false, not found.err and found[3]
+      series.is_changed, series.is_new, series.is_there = false, false, not found.err and found[3]
       series.at = math.floor(NOW / 1000 / series.length) * series.length
       local spent, reserved = found[1] or '', found[2] or ''
       if series.is_there and tonumber(found[3]) == series.at and is_whole(spent) and is_whole(reserved) then
@@ -102,6 +102,7 @@ function load_series(targets)
         mark_series(series)
         series.is_new = true
       end
+      series.as_of = this_call
     end
   end
 end
