@@ -45,6 +45,7 @@ def test_the_real_scripts_keep_them_too(server_url: str, namespace: str):
         simulate_all(SCRIPTS_SEEDS, lambda clock_ms: ScriptsHost(client, namespace=namespace, clock_ms=clock_ms))
 
 
+@pytest.mark.processes
 def test_a_seed_is_one_story_in_every_process():
     """In one that has played others before, too."""
     here = "\n".join(simulate(draw(11), keeps_story=True).story) + "\n"
