@@ -207,6 +207,8 @@ class RequestBody:
                 self.document = parse_body(self.text)
             else:
                 self.document = await in_steps(parse_in_steps(self.text, fields=self._fields))
+                # To look at all of its fields takes a step of its own.
+                await asyncio.sleep(0)
         except (CannotInflateError, TooManyValuesError) as error:
             self.why_unread = f"The request cannot be read: {error}."
         else:

@@ -88,6 +88,13 @@ async def test_a_call_of_a_batch_that_does_so_is_one_that_cannot_be_read(memory)
     assert await memory.figures() == ("0.00", "0.25")
 
 
+@pytest.mark.parametrize("blanks", [(",", ":"), (", ", ": "), (" ,\n", " :")])
+def test_so_it_is_of_very_many_fields(blanks):
+    fields = [(f"k{number}", "1") for number in range(2_000)]
+    assert repeated_field(text_of(fields, blanks).encode()) == ""
+    assert repeated_field(text_of([*fields, ("K1999", "1")], blanks).encode()) == "k1999"
+
+
 NAMES = st.sampled_from(["a", "A", "\u00e9", "s", "\u017f", "mod\\u0065l", "model"])
 VALUES = st.sampled_from(["1", "12", '"a"', '"a\\": 1"', "[]", " {}", '{"a":1,"a":2}', "null "])
 STYLES = st.sampled_from([(",", ":"), (", ", ": "), (",", ": "), (" ,\n", " :"), (",  ", ":")])
