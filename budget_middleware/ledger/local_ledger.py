@@ -7,19 +7,27 @@ the same rule as in the store. So a key that was spent stays refused, and a limi
 it, times the number of workers.
 
 What others had reserved is believed for one lease: by then each of these reservations has ended or expired.
+
+Of a rolling limit an answer has the sum of all buckets that count, and an entry the figures of its own bucket. Both are
+kept, and what comes to more counts: the sum without the buckets that have left it since, or the buckets that are known.
 """
 
 import time
 from collections.abc import Iterable, Sequence
+from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Balance, Counter, Rejection, Target
 from budget_middleware.core.transitions import find_rejection
 from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.windows import Window, buckets_before, window_at
 from budget_middleware.ledger.hold import Hold
 
 FIGURES_MAX = 16_384
 """Counters come from clients: of so many the last figures are known."""
+
+_UNSEEN = Balance(), 0.0
+_UTC = ZoneInfo("UTC")
 
 
 class LocalLedger:
@@ -43,7 +51,7 @@ class LocalLedger:
         if len(targets) == len(balances):
             seen, now_s = self._seen, time.monotonic()
             for target, balance in zip(targets, balances, strict=True):
-                seen[target.counter] = balance, now_s
+                seen[target.series] = balance, now_s
             if len(seen) > FIGURES_MAX:
                 self._drop_oldest()
 
@@ -69,7 +77,7 @@ class LocalLedger:
 
     def reserve(self, hold: Hold) -> Rejection | None:
         """Hold an amount here, or return the counter that refuses it."""
-        balances = [self._balance(target.counter) for target in hold.targets]
+        balances = [self._compared(target) for target in hold.targets]
         rejection = find_rejection(hold.targets, balances, asked=hold.asked)
         if rejection is None:
             hold.is_local = True
@@ -99,10 +107,10 @@ class LocalLedger:
     def _give_back(self, targets: Sequence[Target], asked: Amounts) -> None:
         """A reservation that the store's figures hold has ended without its knowledge."""
         for target in targets:
-            if target.counter in self._seen:
-                balance, seen_s = self._seen[target.counter]
+            for of in {target.counter, target.series} & self._seen.keys():
+                balance, seen_s = self._seen[of]
                 reserved = max(0, balance.reserved - asked[target.place])
-                self._seen[target.counter] = Balance(balance.spent, reserved), seen_s
+                self._seen[of] = Balance(balance.spent, reserved), seen_s
 
     def _add(self, counter: Counter, figure: int) -> None:
         total = self._owed_on.get(counter, 0) + figure
@@ -111,7 +119,38 @@ class LocalLedger:
         else:
             self._owed_on.pop(counter, None)
 
+    def _compared(self, target: Target) -> Balance:
+        """What the limit of a target is compared with."""
+        if target.series is target.counter:
+            return self._balance(target.counter)
+        counted = (*buckets_before(target.window), target.window)
+        buckets = [self._balance(_bucket(target, window)) for window in counted]
+        by_buckets = Balance(sum([each.spent for each in buckets]), sum([each.reserved for each in buckets]))
+        by_sum = self._sum_seen(target, counted)
+        return max(by_buckets, by_sum, key=lambda balance: balance.spent + balance.reserved)
+
+    def _sum_seen(self, target: Target, counted: Sequence[Window]) -> Balance:
+        """The last sum of its buckets that an answer had, and what this worker owes on them."""
+        owed = sum([self._owed_on.get(_bucket(target, window), 0) for window in counted])
+        balance, (_, seen_s) = self._last_seen(target.series), self._seen.get(target.series, _UNSEEN)
+        # As if now were the last moment of its bucket: then the fewest have left since.
+        seen_ms = target.window.ends_ms - 1 - round((time.monotonic() - seen_s) * 1000)
+        if seen_ms < counted[0].starts_ms:
+            return Balance(owed)
+        then = window_at(target.window.period, time_ms=seen_ms, timezone=_UTC)
+        left = [window for window in buckets_before(then) if window.starts_ms < counted[0].starts_ms]
+        spent = balance.spent - sum([self._last_seen(_bucket(target, window)).spent for window in left])
+        return Balance(spent + owed, balance.reserved)
+
     def _balance(self, counter: Counter) -> Balance:
-        balance, seen_s = self._seen.get(counter, (Balance(), 0.0))
+        balance = self._last_seen(counter)
+        return Balance(balance.spent + self._owed_on.get(counter, 0), balance.reserved)
+
+    def _last_seen(self, of: Counter) -> Balance:
+        balance, seen_s = self._seen.get(of, _UNSEEN)
         is_over = time.monotonic() - seen_s > self._lease_s
-        return Balance(balance.spent + self._owed_on.get(counter, 0), 0 if is_over else balance.reserved)
+        return Balance(balance.spent, 0 if is_over else balance.reserved)
+
+
+def _bucket(target: Target, window: Window) -> Counter:
+    return Counter(target.account, window.period, window.id, target.unit)

@@ -5,6 +5,7 @@ import pytest
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.errors import StoreUnavailable
+from budget_middleware.testing import MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, request_lost
 
@@ -56,3 +57,20 @@ async def test_what_others_hold_is_believed_for_as_long_as_the_heartbeat_finds_i
     assert seen_again_s > seen_s
     assert faults.count("latest") == 1
     await other.release(held)
+
+
+async def test_a_rolling_limit_that_is_spent_stays_so_while_the_store_is_away(
+    faults: FaultyStore, open_ledger: OpenLedger, clock: MovableClock
+):
+    """An entry that a heartbeat reads has the figures of its own bucket, and no sum."""
+    one = open_ledger("key=1/24h")
+    await spend(one, "0.60")
+    clock.advance(s=3_600)
+    await spend(one, "0.40")
+    await one._serve_loop()
+    faults.always["reserve"] = request_lost
+    asked = hold("0.01")
+    with pytest.raises(StoreUnavailable):
+        await one.reserve(asked)
+    assert one.reserve_locally(asked) is not None
+    one.abandon(asked, reason="store away")

@@ -5,14 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
+from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Balance, Target
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.windows import ROLLING_BUCKETS, Period
 from budget_middleware.ledger import Hold, local_ledger
 from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.testing import MovableClock
 from tests.ledger.conftest import hold
-from tests.stores.verbs import target
+from tests.stores.verbs import START_MS, target
 
 LEASE_MS = 60_000
 LIMIT = "1.00"
@@ -138,3 +141,64 @@ def test_strangers_do_not_push_out_a_key_that_was_spent(local: LocalLedger, monk
     for number in range(100):
         saw(local, "0", of=budget(f"key:{number}"))
     assert not admits(local, "0.01", budget("key:spent"))
+
+
+# Rolling limits.
+
+
+def at_minute(minute: int) -> Target:
+    """A bucket of a limit for the last hour."""
+    return target("key:a", limit=LIMIT, period=Period("1h"), at_ms=START_MS + 60_000 * minute)
+
+
+def read(local: LocalLedger, spent: str, of: Target) -> None:
+    """An entry of the journal: it has what its own bucket shows."""
+    nanos = nanos_from_usd(spent)
+    entry = Entry(1, START_MS, Op.FINALIZE, "r1", of.counter, nanos, 0, nanos, 0, of.limit, Status.FINALIZED)
+    local.record_entries([entry])
+
+
+def test_an_entry_of_a_bucket_does_not_hide_what_others_have(local: LocalLedger):
+    saw(local, "1.00", of=at_minute(0))
+    read(local, "0.40", of=at_minute(0))
+    assert not admits(local, "0.01", at_minute(0))
+
+
+def test_a_spent_rolling_limit_stays_spent_in_the_next_buckets(local: LocalLedger, pass_s: Callable[[float], None]):
+    saw(local, "1.00", of=at_minute(0))
+    pass_s(60 * ROLLING_BUCKETS)
+    assert not admits(local, "0.01", at_minute(ROLLING_BUCKETS))
+    pass_s(60)
+    assert admits(local, "1.00", at_minute(ROLLING_BUCKETS + 1))
+
+
+def test_what_has_left_a_rolling_limit_is_free_again(local: LocalLedger, pass_s: Callable[[float], None]):
+    oldest = at_minute(-ROLLING_BUCKETS)
+    read(local, "0.60", of=oldest)
+    saw(local, "1.00", of=at_minute(0))
+    assert not admits(local, "0.01", at_minute(0))
+    pass_s(60)
+    assert not admits(local, "0.600000001", at_minute(1))
+    assert admits(local, "0.60", at_minute(1))
+
+
+def test_buckets_that_are_known_count_together(local: LocalLedger):
+    read(local, "0.60", of=at_minute(-30))
+    read(local, "0.30", of=at_minute(-10))
+    assert not admits(local, "0.100000001", at_minute(0))
+    assert admits(local, "0.10", at_minute(0))
+
+
+def test_what_is_admitted_here_counts_in_the_next_buckets(local: LocalLedger):
+    saw(local, "0.30", of=at_minute(0))
+    assert admits(local, "0.60", at_minute(0))
+    assert not admits(local, "0.100000001", at_minute(5))
+    assert admits(local, "0.10", at_minute(5))
+
+
+def test_of_a_rolling_limit_a_reservation_that_ends_is_not_counted_twice(local: LocalLedger):
+    saw(local, "0", "0.60", of=at_minute(0))
+    held = asking("0.60", at_minute(0))
+    local.end(held, held.targets, Amounts(usd=nanos_from_usd("0.10")))
+    assert not admits(local, "0.900000001", at_minute(0))
+    assert admits(local, "0.90", at_minute(0))

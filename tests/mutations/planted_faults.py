@@ -2335,6 +2335,18 @@ FAULTS = (
         "",
     ),
     Fault(
+        "a worker by itself compares a rolling limit with one bucket",
+        "ledger/local_ledger.py",
+        "        if target.series is target.counter:\n",
+        "        if target.counter:\n",
+    ),
+    Fault(
+        "what has left a rolling limit counts while the store is away",
+        "ledger/local_ledger.py",
+        "spent = balance.spent - sum(",
+        "spent = balance.spent - 0 * sum(",
+    ),
+    Fault(
         "what ends while the store is away is counted twice",
         "ledger/local_ledger.py",
         "            self._give_back(hold.targets, hold.held)\n",
