@@ -24,6 +24,9 @@ _MODEL: Final = re.compile(rb'"model"\s*:')
 # An ASCII letter that need not be escaped.
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
 _MOST_WALKED: Final = 1_000
+_MOST_KEPT: Final = 100_000
+# To write a longer text once more takes longer than to walk along it.
+_MOST_WRITTEN: Final = 65_536
 # Objects in a body that name a model or a maximum.
 _WITHIN: Final = frozenset({"session", "generationConfig", "generation_config", "inferenceConfig", "options"})
 
@@ -49,7 +52,7 @@ def repeated_field(text: bytes) -> str:
     names = "".join(values)
     # Two quotes, a colon, and a comma or a brace: it takes as much to write a field at all.
     n_least = len(names) + sum(map(len, values.values())) + 4 * len(values) + 1
-    is_usual = len(text) == n_least + 2 * len(values) - 1 and text == _usual_text_of(values)
+    is_usual = len(text) == n_least + 2 * len(values) - 1 <= _MOST_WRITTEN and text == _usual_text_of(values)
     is_whole = is_usual or len(text) == n_least or not values or _is_all_of(text, values)
     if is_whole and names.islower() and names.isascii():
         return ""
@@ -67,11 +70,16 @@ def repeated_within(text: bytes, field: str) -> str:
 
 
 def may_repeat_model(text: bytes) -> bool:
-    """Whether a text may name a model twice; for one with too many values to be parsed."""
+    """Whether a text, which is an object, may name a model twice; for one with too many values to be parsed."""
     lower = text.lower()
-    return (lower.count(b'"model"') > 1 and len(_MODEL.findall(lower)) > 1) or (
-        b"\\u00" in lower and _ESCAPED_LETTER.search(lower) is not None
-    )
+    is_named_twice = lower.count(b'"model"') > 1 and len(_MODEL.findall(lower)) > 1
+    if not is_named_twice and not (b"\\u00" in lower and _ESCAPED_LETTER.search(lower)):
+        return False
+    # It may be in objects of it, or in texts. That is looked for if it has no more fields than can be kept at once.
+    if text.count(b":") > _MOST_KEPT:
+        return True
+    values = _top_level_of(text)
+    return not _is_all_of(text, values) or _repeated_in(values) != ""
 
 
 def _usual_text_of(values: Mapping[str, msgspec.Raw]) -> bytes:
