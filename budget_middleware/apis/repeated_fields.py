@@ -23,6 +23,7 @@ _END: Final = re.compile(rb"[ \t\r\n]*}[ \t\r\n]*\Z")
 _MODEL: Final = re.compile(rb'"model"\s*:')
 # An ASCII letter that need not be escaped.
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
+_USUAL_FIELD: Final = b'"%b": %b'
 _MOST_WALKED: Final = 1_000
 _MOST_KEPT: Final = 100_000
 # To write a longer text once more takes longer than to walk along it.
@@ -84,8 +85,7 @@ def may_repeat_model(text: bytes) -> bool:
 
 def _usual_text_of(values: Mapping[str, msgspec.Raw]) -> bytes:
     """An object with these fields as most clients write it: with a blank behind each colon and each comma."""
-    fields = [b'"%b": %b' % (name.encode(), value) for name, value in values.items()]
-    return b"{%b}" % b", ".join(fields)
+    return b"{%b}" % b", ".join(map(_USUAL_FIELD.__mod__, zip(map(str.encode, values), values.values(), strict=True)))
 
 
 def _is_all_of(text: bytes, values: Mapping[str, msgspec.Raw]) -> bool:

@@ -225,6 +225,9 @@ class EngineCall:
 
     def answer(self, decision: Decision, id_: str = "", *, group: TargetGroup = NO_TARGETS) -> Answer:
         status, meta = decision.status, self.meta
+        read, balances = self._booked
+        if read is not group or not group.is_plain:
+            balances = self.compared(group)
         return Answer(
             status,
             self._now_ms,
@@ -235,5 +238,5 @@ class EngineCall:
             decision.rejection,
             self._entries,
             meta.seq - self._seq_before,
-            tuple(self.compared(group)),
+            tuple(balances),
         )

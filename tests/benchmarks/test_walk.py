@@ -7,11 +7,8 @@ import pytest
 from benchmarks.checkouts import HERE
 from benchmarks.walk import walk
 
-MOST_CALLS = 245
-"""With the memory store; the aim is 240. Five came with bodies that have a field twice and with what ends a hold whose
-bill fails, and eight with balances that a verb reads once. Whoever needs more says so here, and renews the table in
-docs/performance.md.
-"""
+MOST_CALLS = 240
+"""With the memory store. Whoever needs more says so here, and renews the table in docs/performance.md."""
 
 
 @pytest.mark.processes
