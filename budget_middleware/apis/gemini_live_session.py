@@ -28,6 +28,7 @@ from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.gemini_live import FRAME_TOKENS, HEARD, GeminiLive, field_of, heard_tokens, usage_of
 from budget_middleware.apis.gemini_live_resumption import Handles, ResumableConversations, unpack_usage
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, parse_body, text_in
+from budget_middleware.apis.repeated_fields import texts_within
 from budget_middleware.apis.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.apis.usage_rules import sum_of
 from budget_middleware.core.estimate import tokens_from_text_bytes
@@ -87,6 +88,8 @@ class GeminiLiveConversation:
             return (self._asked(is_maybe=True),)
         setup = field_of(document, "setup")
         if setup is not None:
+            for model in texts_within(data, "setup", "model"):
+                self._take_setup({"model": model})
             self._take_setup(mapping_of(setup))
             self._resume(mapping_of(setup))
         content = mapping_of(field_of(document, "clientContent"))

@@ -70,6 +70,14 @@ def repeated_within(text: bytes, field: str) -> str:
     return repeated_field(bytes(value)) if value is not None else ""
 
 
+def texts_within(text: bytes, field: str, inner: str) -> tuple[str, ...]:
+    """All texts that somebody may read at a field of the object that a field of this one holds; each may come twice."""
+    objects = [value for name, value in _pairs_in(text) if name.casefold() == field and isinstance(value, tuple)]
+    return tuple(
+        value for fields in objects for name, value in fields if name.casefold() == inner and isinstance(value, str)
+    )
+
+
 def may_repeat_model(text: bytes) -> bool:
     """Whether a text, which is an object, may name a model twice; for one with too many values to be parsed."""
     lower = text.lower()

@@ -255,6 +255,24 @@ async def test_two_setups_are_held_for_at_the_dearest(store, prices):
     await socket.leave()
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        '{"setup": {"model": "models/plain", "model": "models/gift"}}',
+        '{"setup": {"model": "models/gift", "Model": "models/plain"}}',
+        '{"setup": {"model": "models/plain"}, "setup": {"mod\\u0065l": "models/gift"}}',
+    ],
+)
+async def test_a_setup_that_names_two_models_is_held_for_and_booked_at_the_dearest(store, prices, begin):
+    """Which of them Google takes is not known, and no answer says it."""
+    socket = await session(Live(turn(100, prompt=50)), prices, store, begin=begin, limits="key=9/month")
+    socket.send(say())
+    await until_turn_complete(socket)
+    (counter,) = await store.counters()
+    assert counter.balance == Balance(spent=100_000_000)
+    await socket.leave()
+
+
 @pytest.mark.parametrize("rate", ["0000", "000000", "999999", "16000"])
 def test_sound_of_any_rate_is_heard(rate):
     """A rate of none would be a division by zero, and too high a one hardly any sound."""
