@@ -22,7 +22,8 @@ _OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-
 def meant_methods(scope: Scope) -> set[str]:
     """The methods that an app, or a server behind it, may take the request for: headers may name another one."""
     named = {value.strip().upper().decode("latin-1") for name, value in scope["headers"] if name.lower() in _OVERRIDES}
-    return {scope["method"], *named}
+    # An empty value names none.
+    return {scope["method"], *filter(None, named)}
 
 
 def is_free(scope: Scope) -> bool:

@@ -12,14 +12,14 @@ from budget_middleware.apis.openai_realtime_direct import REALTIME_DIRECT, Realt
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal
-from budget_middleware.request.scopes import meant_methods
+from budget_middleware.request.scopes import FREE_METHODS, meant_methods
 from budget_middleware.routing import Route, RouteKind
 from budget_middleware.setting_types import Mode, Unmetered
 from budget_middleware.settings import Settings
 from budget_middleware.stores.notes import Topic
 
 # No API generates by these: they change and delete what is kept.
-_COSTS_NOTHING: Final = frozenset({"PUT", "PATCH", "DELETE"})
+_COSTS_NOTHING: Final = FREE_METHODS | {"PUT", "PATCH", "DELETE"}
 # Numbers, UUIDs, ids behind a prefix; and whatever is long and mixes letters with digits, for it may be a key.
 _ID: Final = re.compile(
     r"[0-9]++|[0-9a-fA-F-]{16,}+|[A-Za-z]++[_-][A-Za-z_-]*+[0-9][A-Za-z0-9_-]*+"
@@ -80,7 +80,7 @@ class UnmeteredRequests:
         if route.api is not None and route.api is self.refused_api:
             return _DIRECT
         method = _WEBSOCKET if scope["type"] == "websocket" else scope["method"]
-        if method in _COSTS_NOTHING and meant_methods(scope) <= _COSTS_NOTHING:
+        if method != _WEBSOCKET and meant_methods(scope) <= _COSTS_NOTHING:
             return None
         if route.kind is RouteKind.FREE and method != _WEBSOCKET:
             self._count("free")

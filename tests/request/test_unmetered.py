@@ -82,6 +82,20 @@ async def test_refused_is_what_is_meant_as_a_post_on_no_known_route(memory, meth
     assert (await call(guard, path="/v1/unknown", method=method)).status == 200
 
 
+@pytest.mark.parametrize("named", ["", " ", "GET", "PATCH", "delete"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_what_is_meant_as_no_post_passes(memory, method, named):
+    guard = memory.guard(ScriptedApp(*completion(100)), unmetered="refuse")
+    headers = {"x-http-method-override": named}
+    assert (await call(guard, path="/v1/unknown", method=method, headers=headers)).status == 200
+
+
+async def test_a_get_that_names_no_other_method_is_free(memory):
+    headers = {**bearer(), "x-http-method-override": ""}
+    assert (await call(memory.guard(ScriptedApp(*completion(100))), b"", method="GET", headers=headers)).status == 200
+    assert await memory.figures() == ("0.00", "0.00")
+
+
 async def test_readings_that_name_two_models_are_refused(memory):
     app = ScriptedApp(*completion(100))
     path = "/openai/deployments/gift/chat/completions;/../../../plain/chat/completions"
