@@ -38,7 +38,7 @@ def refuse_repeated(text: bytes, document: object) -> None:
         return
     name = repeated_field(text)
     if not name and not _WITHIN.isdisjoint(document):
-        name = next(filter(None, (repeated_within(text, field) for field in _WITHIN & document.keys())), "")
+        name = repeated_within(text, *(_WITHIN & document.keys()))
     if name:
         raise BadRequestError(f"the body has the field {name[:_SHOWN_CHARS]!r} twice")
 
@@ -60,14 +60,15 @@ def repeated_field(text: bytes) -> str:
     return _repeated_in(values) if is_whole else _repeated_in_pairs(text)
 
 
-def repeated_within(text: bytes, field: str) -> str:
-    """The same of the object that a field of it holds."""
+def repeated_within(text: bytes, *fields: str) -> str:
+    """The same of the objects that some of its fields hold."""
     try:
-        value = _top_level_of(text).get(field)
+        values = _top_level_of(text)
     except (ValueError, RecursionError):
-        inner = dict(_pairs_in(text)).get(field)
-        return _repeated_in(name for name, _ in inner) if isinstance(inner, tuple) else ""
-    return repeated_field(bytes(value)) if value is not None else ""
+        pairs = dict(_pairs_in(text))
+        objects = [inner for field in fields if isinstance(inner := pairs.get(field), tuple)]
+        return next(filter(None, (_repeated_in(name for name, _ in inner) for inner in objects)), "")
+    return next(filter(None, (repeated_field(bytes(values[field])) for field in fields if field in values)), "")
 
 
 def texts_within(text: bytes, field: str, inner: str) -> tuple[str, ...]:

@@ -19,6 +19,9 @@ SIZE = 9_900_000
 SEARCHED = 4_900_000
 # So many fields are few enough to be parsed.
 FEW = range(60_000)
+LIGHT = b",".join([b'{"a":1}'] * 35_000)
+# Objects that are looked into for fields that come twice.
+DECIDE = (b"session", b"options", b"generationConfig", b"generation_config", b"inferenceConfig")
 
 
 def filled(item: bytes, size: int = SIZE) -> bytes:
@@ -43,6 +46,9 @@ SHAPES: dict[str, Callable[[], bytes]] = {
     "names": lambda: MODEL + b"{" + b",".join(b'"k%d":1' % n for n in range(800_000)) + b"}}",
     "fields of its own": lambda: MODEL + b"[]," + b",".join(b'"k%d":1' % n for n in range(800_000)) + b"}",
     "as many fields as are parsed": lambda: MODEL + b"[], " + b", ".join(b'"k%d": 1' % n for n in FEW) + b"}",
+    "objects that decide, and NaN": lambda: (
+        MODEL + b"[NaN]," + b"".join(b'"%b":{},' % name for name in DECIDE) + b'"x":[' + LIGHT + b"]}"
+    ),
     "one of them twice": lambda: MODEL + b"[]," + b",".join(b'"k%d":1' % n for n in (*FEW, FEW[-1])) + b"}",
     "prose": lambda: filled(b'{"role":"user","content":"' + PROSE * 140_000 + b'"}'),
     "prose in many messages": lambda: filled(b'{"role":"user","content":"' + PROSE * 20 + b'"}'),
@@ -57,7 +63,7 @@ SHAPES: dict[str, Callable[[], bytes]] = {
 }
 READ = (
     *("prose", "prose in many messages", "prose of another script", "UTF-16", "parts with files", "backslashes"),
-    *("escaped quotes", "white space", "as many fields as are parsed"),
+    *("escaped quotes", "white space", "as many fields as are parsed", "objects that decide, and NaN"),
 )
 SHAPES |= {
     f"half as many {name}": partial(filled, item, SEARCHED)
