@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import budget_middleware
+from tests.mutations.__main__ import REPOSITORY, finders
 from tests.mutations.planted_faults import FAULTS, Fault
 
 PACKAGE = Path(budget_middleware.__file__).parent
@@ -20,3 +21,9 @@ def test_the_text_of_each_stands_in_its_file_once():
 
 def test_names_are_unique():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+
+
+def test_what_found_faults_is_of_today():
+    known = finders()
+    assert known.keys() <= {fault.name for fault in FAULTS}
+    assert [file for file in known.values() if not (REPOSITORY / file).exists()] == []
