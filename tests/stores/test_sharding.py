@@ -244,6 +244,21 @@ async def test_the_lease_of_each_part_ends_by_itself(open_worker: OpenWorker, cl
     await audit(other)
 
 
+async def test_a_sweep_expires_no_more_than_it_is_asked_on_all_shards_together(
+    worker: ShardedStore, clock: MovableClock
+):
+    for number in range(4):
+        await worker.reserve(reserve(f"r{number}", "0.10", *REQUEST))
+    clock.advance(s=60)
+    sweeps = [await worker.sweep(at_most=4)]
+    while sweeps[-1].status is Status.LEASES_DUE:
+        sweeps.append(await worker.sweep(at_most=4))
+    expired = [[(entry.shard, entry.reservation_id) for entry in answer.entries] for answer in sweeps]
+    assert max(len(set(each)) for each in expired) <= 4
+    assert len(set().union(*expired)) == 8
+    assert await figures(worker, *REQUEST) == [Balance()] * 3
+
+
 @pytest.mark.parametrize("ending", [finalize("r1", "0.10", *REQUEST), release("r1")], ids=["finalize", "release"])
 @pytest.mark.parametrize("arrives", [True, False])
 @pytest.mark.parametrize("shard", [OWN, MAIN])

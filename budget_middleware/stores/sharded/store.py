@@ -112,7 +112,8 @@ class ShardedStore(ReservingInParts, ReadsOfShards):
 
     async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
         """LEASES_DUE while any shard has some left. A shard that was not told of newer limits is told."""
-        answers = await self._answers_of_all(lambda shard: shard.sweep(at_most=at_most, trace=trace))
+        of_each = max(1, at_most // len(self.map.names))
+        answers = await self._answers_of_all(lambda shard: shard.sweep(at_most=of_each, trace=trace))
         newest = self._limits_version
         if any(answer.limits_version < newest for answer in answers):
             await self._announce_version(newest)
