@@ -101,13 +101,15 @@ class Jobs:
             record.is_answered = True
             await asyncio.sleep(job.works_ms / 1000)
             skew_ms, until_ms = world.store_skew_ms, world.store_time_ms() + job.deadline_s * 1000
+            # The store may lose what it has just kept, before its answer arrives.
+            losses_before = len(world.lost)
             is_kept = await ledger.tickets.keep(hold, _named(job), deadline_s=job.deadline_s)
         except asyncio.CancelledError:
             self._book_estimate(job, ledger, hold)
             raise
         if is_kept:
             self.met["kept"] += 1
-            record.kept_s, record.losses_then = self._now_s(), len(world.lost)
+            record.kept_s, record.losses_then = self._now_s(), losses_before
             # Where the store's clock was set meanwhile, nobody here knows by how much the lease is longer.
             record.lasts_until_ms = until_ms if world.store_skew_ms == skew_ms else 0
         else:
