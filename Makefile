@@ -26,7 +26,7 @@ demo: $(READY) ## two gateways and a provider under traffic, in your terminal
 ALONE := tests/overload/test_bursts.py
 # Every other test of workers waits for one of them most of the time, so a core has time for two; quick ones wait less.
 test: PROCESSES = $(shell $(BIN)/python -c "import os; print(os.cpu_count() * 2)")
-test-fast: PROCESSES = $(shell $(BIN)/python -c "import os; print(os.cpu_count())")
+test-fast: PROCESSES = $(shell $(BIN)/python -c "import os; print(os.cpu_count() * 3 // 2)")
 
 test: $(READY) ## all tests, on all cores
 ifeq ($(strip $(ARGS)),)
