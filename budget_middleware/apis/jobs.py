@@ -164,19 +164,23 @@ def planned_in(line: bytes) -> PlannedCall | None:
     document = parse_body(line)
     if document is UNREADABLE or not isinstance(document, dict) or "body" not in document:
         return None
-    if repeated_field(line) or repeated_within(line, "body"):
-        # Of two models the upstream may take the other one.
+    if _has_two_readings(line, "body"):
         return PlannedCall(None, "", None, len(line))
     url = document.get("url")
     path = url if isinstance(url, str) else ""
     return PlannedCall(_batched_at(path), path, document["body"], len(line))
 
 
+def _has_two_readings(line: bytes, call: str) -> bool:
+    """Whether a field comes twice in a line, or in the call that it holds: the upstream may take either."""
+    return bool(repeated_field(line) or repeated_within(line, call))
+
+
 def read_google_line(line: bytes) -> Ask | None:
     """The call that a line of a file of Gemini's plans, without its model; None for what is none."""
     document = {} if is_heavy(line) else mapping_of(parse_body(line))
     asked = document.get("request")
-    if not isinstance(asked, dict) or repeated_field(line) or repeated_within(line, "request"):
+    if not isinstance(asked, dict) or _has_two_readings(line, "request"):
         return None
     try:
         return GEMINI.read_request(asked, path="/v1beta/models/any:generateContent", n_bytes=len(line))
