@@ -44,13 +44,7 @@ def add_to(commands: Any) -> None:
         more="The limit is the one that binds now: a runtime limit, or else one of BUDGET_LIMITS. Limits from"
         " limits_source are known only to the gateway's code and are not shown.",
     )
-    status.add_argument(
-        "account",
-        metavar="ACCOUNT",
-        nargs="?",
-        type=account,
-        help="only this account, such as team:search or key:1f3a9c0b2d4e5f60",
-    )
+    _add_account(status)
     status.add_argument("--all", action="store_true", help="past windows too, not only the current ones")
     status.add_argument("--top", type=positive, metavar="N", help="only the N counters that have spent most")
     status.add_argument(
@@ -74,16 +68,20 @@ def add_to(commands: Any) -> None:
         on_state(_journal),
         says="Show each change of a counter, the oldest first; with --json one object a line.",
     )
-    journal.add_argument(
+    _add_account(journal)
+    journal.add_argument("--follow", action="store_true", help="keep printing new entries until interrupted")
+    journal.add_argument("--limit", type=positive, default=50, metavar="N", help="the last N (default 50)")
+    add_trace_url(journal, "print each entry's link")
+
+
+def _add_account(command: Any) -> None:
+    command.add_argument(
         "account",
         metavar="ACCOUNT",
         nargs="?",
         type=account,
         help="only this account, such as team:search or key:1f3a9c0b2d4e5f60",
     )
-    journal.add_argument("--follow", action="store_true", help="keep printing new entries until interrupted")
-    journal.add_argument("--limit", type=positive, default=50, metavar="N", help="the last N (default 50)")
-    add_trace_url(journal, "print each entry's link")
 
 
 async def _status(context: OperatorContext, arguments: Namespace) -> int:
