@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from budget_middleware.ledger.expiries import SWEPT_AT_ONCE
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.setting_types import SpansPer
 from budget_middleware.telemetry import EVENTS_KEPT, has_tracer_provider
@@ -22,7 +23,7 @@ _CUT: Final = "longer accounts are cut, and no search for one finds it"
 _LIMITS: Final = (
     _Limit("OTEL_SPAN_EVENT_COUNT_LIMIT", EVENTS_KEPT, "a span that changes more counters loses the first", True),
     _Limit("OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", 32, "changes lose their first attributes, such as budget.account", True),
-    _Limit("OTEL_SPAN_LINK_COUNT_LIMIT", 128, "a sweep of more leases loses links to their reserves"),
+    _Limit("OTEL_SPAN_LINK_COUNT_LIMIT", SWEPT_AT_ONCE, "a sweep of more leases loses links to their reserves"),
     # A finalize has one for each class of its usage.
     _Limit("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", 64, _FIRST_ATTRIBUTES),
     _Limit("OTEL_ATTRIBUTE_COUNT_LIMIT", 64, _FIRST_ATTRIBUTES),
