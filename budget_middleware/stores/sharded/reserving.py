@@ -23,9 +23,8 @@ that is behind: it is told, and asked again.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
-from msgspec import structs
+from msgspec.structs import replace
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
@@ -153,7 +152,7 @@ class ReservingInParts(Shards):
             )
             known = joined([answer.recorded for answer in answers if answer.recorded])
             targets = _in_order_of(verb.targets, [target for part in parts for target in part.targets])
-            recorded = structs.replace(known, targets=targets) if known is not None else None
+            recorded = replace(known, targets=targets) if known is not None else None
             self._routes.add(verb.id, parts, targets)
         return whole(
             answers,
