@@ -60,8 +60,8 @@ class Bill:
         # Why the usage that was billed could not be reconciled, and the names of its fields.
         self.contradiction = ""
         # What led to the figures of the last evidence: calls by their rates, and what no rate led to.
-        self._calls: list[PricedCall]
-        self._amounts: list[Amount]
+        self._calls: list[PricedCall] = []
+        self._amounts: list[Amount] = []
         # The calls and amounts of the bill that was packed last.
         self._packed: tuple[Sequence[PricedCall], Sequence[Amount]] = ((), ())
         # What was used and is missing from the bill, since nobody knows its price: tools, and modes that cost more.

@@ -111,25 +111,33 @@ class Settlement:
         # An ending may be owed for long, and nothing of the request is to be kept with its hold.
         hold.abort = hold.growth = None
         try:
-            return self._verb(end)
+            if end is not _COMPLETE and self.read_whole is not None and self.read_whole():
+                end = _COMPLETE
+            self.charge, actual = self._booked(end)
         except Exception:  # noqa: BLE001 - whatever it is, the hold must end
             _log.exception("%s cannot be billed: it is booked as it was estimated", hold.id)
-            return self._by_estimate()
-
-    def _by_estimate(self) -> Finalize:
-        """What ends a hold whatever goes wrong with its bill, for nothing else would end it."""
-        hold, quote, self.is_kept = self._admitted.hold, self._admitted.quote, False
-        if self.charge is None:
-            self.charge = Charge(quote.expected_nanos, "estimated_full").with_added(self.handle.end())
+            self.charge, actual = self._by_estimate()
         if self._has_begun is not None:
             self._has_begun.set()
-        actual = hold.counted(Amounts(usd=self.charge.nanos, tokens=quote.mean_tokens, requests=1))
-        return Finalize(hold.id, hold.targets, actual, reason=self.charge.reason, wants_entries=False)
+        reason, bill = self.charge.reason, ""
+        try:
+            reason, bill = self._tell(self.charge, end)
+        except Exception:  # noqa: BLE001 - what is booked is decided, in all units
+            _log.exception("%s is booked, and not all is told of it", hold.id)
+        if actual is None:
+            return Release(hold.id, reason=reason, wants_entries=False)
+        # The ledger asks for entries where somebody records a span, which is not known yet.
+        return Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
 
-    def _verb(self, end: End) -> Ending:
-        if end is not _COMPLETE and self.read_whole is not None and self.read_whole():
-            end = _COMPLETE
-        hold = self._admitted.hold
+    def _by_estimate(self) -> tuple[Charge, Amounts]:
+        """What ends a hold whatever goes wrong with its bill, for nothing else would end it: all units as expected."""
+        hold, quote, self.is_kept = self._admitted.hold, self._admitted.quote, False
+        charge = Charge(quote.expected_nanos, "estimated_full").with_added(self.handle.end())
+        tokens = quote.mean_tokens + self.handle.added_tokens
+        return charge, hold.counted(Amounts(charge.nanos, tokens, requests=int(not quote.ask.continues)))
+
+    def _booked(self, end: End) -> tuple[Charge, Amounts | None]:
+        """The charge, and what it books in all units that are counted, by one evidence; None: a release."""
         added_nanos = self.handle.end()
         evidence = self.bill.evidence(
             self._seen,
@@ -142,10 +150,16 @@ class Settlement:
         charge = charge_of(evidence, on_abort=self._on_abort)
         if added_nanos:
             charge = charge.with_added(added_nanos)
-        self.charge = charge
         self.is_kept = charge.reason == GOES_ON and self._seen.job is not None and not self._admitted.is_unprotected
-        if self._has_begun is not None:
-            self._has_begun.set()
+        if charge.reason != USAGE and charge.is_release and not self._counts_all_the_same(charge):
+            return charge, None
+        if not self.counts_more_than_money:
+            return charge, amounts_of((charge.nanos, 0, 0, 0))
+        tokens = self.bill.tokens(charge, self._seen, self._ledger.tokens_counted) + self.handle.added_tokens
+        return charge, self._admitted.hold.counted(Amounts(charge.nanos, tokens, int(self._was_a_request(charge))))
+
+    def _tell(self, charge: Charge, end: End) -> tuple[str, str]:
+        """Tell of a charge all who learn from it; the reason of its booking, and its bill."""
         # Its reserve has looked for a receiver.
         if self._ledger.telemetry.metrics.is_received:
             self._count(charge, end)
@@ -157,16 +171,11 @@ class Settlement:
             report_contradiction(self._ledger, self._admitted.quote, self.bill)
         if self.bill.unpriced:
             report_unpriced(self._ledger, self._admitted.quote, self.bill)
-        # The ledger asks for entries where somebody records a span, which is not known yet.
         who = self._who_answered() if self.bill.answered is not None else ""
         more = self._why_stopped or who
         reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who))) if more else charge.reason
-        is_release = charge.reason != USAGE and charge.is_release
-        if is_release and not self._counts_all_the_same(charge):
-            return Release(hold.id, reason=reason, wants_entries=False)
-        bill = "" if is_release else self.bill.packed(charge, added_nanos=added_nanos)
-        actual = self._booked(charge) if self.counts_more_than_money else amounts_of((charge.nanos, 0, 0, 0))
-        return Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
+        is_free = charge.reason != USAGE and charge.is_release
+        return reason, "" if is_free else self.bill.packed(charge, added_nanos=self.handle.added_nanos)
 
     def _counts_all_the_same(self, charge: Charge) -> bool:
         """Whether a call that has cost nothing counts as a request, or by tokens of a free model that the app added."""
@@ -182,12 +191,6 @@ class Settlement:
         """
         is_one = self.status not in AUTHENTICATION_STATUSES and not charge.is_booked_elsewhere
         return is_one and not self._admitted.quote.ask.continues
-
-    def _booked(self, charge: Charge) -> Amounts:
-        """What is booked, in all units that are counted."""
-        tokens = self.bill.tokens(charge, self._seen, self._ledger.tokens_counted) + self.handle.added_tokens
-        requests = int(self._was_a_request(charge))
-        return self._admitted.hold.counted(Amounts(usd=charge.nanos, tokens=tokens, requests=requests))
 
     def _who_answered(self) -> str:
         """Who has answered, in the reason of the booking, where that is not what was asked for."""

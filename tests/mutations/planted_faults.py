@@ -3425,8 +3425,20 @@ FAULTS = (
     Fault(
         "what cannot be billed is held for ever",
         "request/settlement.py",
-        "            return self._by_estimate()\n",
+        "            self.charge, actual = self._by_estimate()\n",
         "            raise\n",
+    ),
+    Fault(
+        "dollars that are known stand beside tokens that are estimated",
+        "request/settlement.py",
+        '            _log.exception("%s is booked, and not all is told of it", hold.id)\n',
+        "            actual = self._by_estimate()[1]._replace(usd=self.charge.nanos)\n",
+    ),
+    Fault(
+        "tokens that the app has added are free where nothing can be billed",
+        "request/settlement.py",
+        "        tokens = quote.mean_tokens + self.handle.added_tokens\n",
+        "        tokens = quote.mean_tokens\n",
     ),
     Fault(
         "a field that comes twice counts as the last one",

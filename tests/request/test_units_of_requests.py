@@ -364,3 +364,48 @@ async def test_a_background_response_books_its_tokens_and_is_one_request(bench: 
     await call(looked, path="/v1/responses/resp_1", method="GET", headers=bearer())
     await bench.settle()
     assert await figures(bench) == {"usd": (100, 0), "tokens": (109, 0), "requests": (1, 0)}
+
+
+def fails(*_: object, **__: object) -> None:
+    raise RuntimeError("of a bug")
+
+
+BUGS = {
+    "learning": "budget_middleware.request.settlement.learn_from_answer",
+    "metrics": "budget_middleware.request.settlement.Settlement._count",
+    "the bill's text": "budget_middleware.request.bill.Bill.packed",
+}
+
+
+@pytest.mark.parametrize("place", BUGS.values(), ids=BUGS)
+async def test_what_is_known_is_booked_in_all_units_whatever_fails_behind_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+):
+    """Not dollars by the usage and tokens by the estimate, which are 650."""
+    monkeypatch.setattr(place, fails)
+    guard = bench.guard(ScriptedApp(*used(100, 40)), limits=ALL)
+    guard.ledger.telemetry.metrics.is_received = True
+    played = await call(guard, LONG, headers=bearer())
+    assert await figures(bench) == {"usd": (100, 0), "tokens": (140, 0), "requests": (1, 0)}
+    assert played.headers["x-budget-cost-usd"] == "0.10"
+    assert "RuntimeError: of a bug" in caplog.text
+
+
+async def test_what_failed_books_no_tokens_whatever_fails_behind_it(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(BUGS["metrics"], fails)
+    guard = bench.guard(ScriptedApp(*json_answer({}, status=503)), limits=ALL)
+    guard.ledger.telemetry.metrics.is_received = True
+    await call(guard, LONG, headers=bearer())
+    assert await figures(bench) == {"requests": (1, 0)}
+
+
+async def test_what_cannot_be_billed_is_estimated_in_all_units(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    """Where the tokens of a usage cannot be counted, its dollars are not believed either; what the app added is."""
+    monkeypatch.setattr("budget_middleware.request.bill.Bill.tokens", fails)
+
+    async def app(scope, receive, send):
+        scope["state"]["budget"].add_usage("gift", output_tokens=7)
+        await ScriptedApp(*used(100, 40))(scope, receive, send)
+
+    await call(bench.guard(app, limits=ALL), LONG, headers=bearer())
+    assert await figures(bench) == {"usd": (600, 0), "tokens": (657, 0), "requests": (1, 0)}
