@@ -32,7 +32,7 @@ from itertools import chain
 from typing import Final
 
 from budget_middleware.apis.base import Api, Refusal
-from budget_middleware.apis.bedrock import USAGE_HEADER, usage_in_headers
+from budget_middleware.apis.bedrock_usage import USAGE_HEADER, usage_in_headers
 from budget_middleware.apis.bounded_answer import is_heavy, lightened
 from budget_middleware.apis.event_reader import EventReader
 from budget_middleware.apis.framing import Framing, framing_of, splitter_of

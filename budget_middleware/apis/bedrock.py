@@ -9,6 +9,7 @@ import msgspec
 
 from budget_middleware.apis.anthropic_messages import read_message_event, with_tool_prompt
 from budget_middleware.apis.base import Ask, Refusal
+from budget_middleware.apis.bedrock_usage import usage_of
 from budget_middleware.apis.counting import Count, count_input, text_bytes_of, utf8_bytes
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.failures import read_bare_message
@@ -18,25 +19,17 @@ from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.ordinary import EventPart, Ignored, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_after
-from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, text_in, token_count
+from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body, text_in
 from budget_middleware.apis.rerank import with_searches
 from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.usage_rules import MOST_OUTPUT
 from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import Usage
-from budget_middleware.headers import HeaderTable
 
 _MAXIMA: Final = (
     *("max_tokens", "max_tokens_to_sample", "max_completion_tokens", "max_gen_len", "max_new_tokens"),
     *("maxTokens", "maxTokenCount"),
 )
 _CONFIGS: Final = ("inferenceConfig", "textGenerationConfig", "inference_config")
-# Input and output tokens by the names of the models, of converse, and of the metrics that end a stream.
-_TOTALS: Final = (
-    ("inputTokens", "outputTokens"),
-    ("inputTokenCount", "outputTokenCount"),
-    ("prompt_token_count", "generation_token_count"),
-)
 # Where text is, however deep in an answer or event.
 _TEXT_FIELDS: Final = ("text", "name", "input", "generation", "outputText", "completion", "redactedContent")
 # What a model may have made besides, and what a delta of converse may hold that is known.
@@ -45,11 +38,6 @@ _DELTA: Final = OutputFields(texts=(), silent=("text", "toolUse", "toolResult", 
 _EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "messageStop", "metadata")
 # Why a model stopped, by the names of converse, of the models, and of Titan.
 _END_REASONS: Final = ("stopReason", "stop_reason", "finish_reason", "completionReason")
-# In the headers of an invocation.
-_HEADER: Final = b"x-amzn-bedrock-%b-token-count"
-USAGE_HEADER: Final = _HEADER % b"input"
-"""Without it there is no usage in the headers."""
-_MOST_DIGITS: Final = 19
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 
@@ -164,12 +152,12 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
     if "contentBlockIndex" in event:
         seen.has_unread_output |= _DELTA.has_more(mapping_of(event.get("delta")))
     metrics = mapping_of(event.get(_METRICS))
-    usage = _usage_of(mapping_of(event.get("usage"))) or _usage_of(event)
+    usage = usage_of(mapping_of(event.get("usage"))) or usage_of(event)
     if usage == Usage() and seen.finish is Finish.REFUSED:
         # The words of a guardrail, and no model was asked.
         seen.text_bytes = 0
     seen.take_usage(
-        usage or _measured(_usage_of(metrics), seen), contradiction=seen.contradiction if usage is None else ""
+        usage or _measured(usage_of(metrics), seen), contradiction=seen.contradiction if usage is None else ""
     )
     seen.terminal |= bool(metrics) or ("metrics" in event and usage is not None)
 
@@ -193,54 +181,6 @@ def _read_texts(event: Mapping[str, object], seen: Seen) -> int:
         elif isinstance(item, list):
             stack.extend(item)
     return n_bytes
-
-
-def _usage_of(reported: Mapping[str, object]) -> Usage | None:
-    for names in _TOTALS:
-        input_tokens, output_tokens = (token_count(reported.get(name)) for name in names)
-        if input_tokens is not None and output_tokens is not None:
-            cached = first_count(reported, "cacheReadInputTokens", "cacheReadInputTokenCount")
-            written = first_count(reported, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
-            writes = map(mapping_of, list_of(reported.get("cacheDetails")))
-            # What this total has beyond the parts was thought. It may leave out what the cache has to do with.
-            input_tokens += cached + written
-            beyond = first_count(reported, "totalTokens") - input_tokens - output_tokens
-            output_tokens += beyond if 0 < beyond <= MOST_OUTPUT else 0
-            return Usage(
-                input_tokens=input_tokens,
-                output_tokens=output_tokens,
-                cached_input_tokens=cached,
-                cache_write_tokens=written,
-                cache_write_1h_tokens=sum(first_count(w, "inputTokens") for w in writes if w.get("ttl") == "1h"),
-            )
-    titan_input = token_count(reported.get("inputTextTokenCount"))
-    if titan_input is None:
-        return None
-    results = map(mapping_of, list_of(reported.get("results")))
-    return Usage(input_tokens=titan_input, output_tokens=sum(first_count(result, "tokenCount") for result in results))
-
-
-def usage_in_headers(headers: HeaderTable) -> Usage | None:
-    """The usage of an invoked model whose own answer may report none; None where there is none in the headers."""
-    if not headers.get(USAGE_HEADER):
-        return None
-    fresh, output, cached, written = (
-        token_count(_number(headers.get(_HEADER % kind, b"")))
-        for kind in (b"input", b"output", b"cache-read-input", b"cache-write-input")
-    )
-    if fresh is None:
-        return None
-    return Usage(
-        input_tokens=fresh + (cached or 0) + (written or 0),
-        # Embeddings have none.
-        output_tokens=output or 0,
-        cached_input_tokens=cached or 0,
-        cache_write_tokens=written or 0,
-    )
-
-
-def _number(text: bytes) -> int | None:
-    return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else None
 
 
 def _decoded(text: str) -> bytes:
