@@ -1,9 +1,17 @@
 # Everything a developer runs. Needs git, make and Python 3.11 or newer; the first use of any target fills .venv.
-# `make test ARGS="-k limits -x"` passes ARGS on, to one process then; `make demo PYTHON=/path/to/python3` chooses the interpreter.
+# `make test ARGS="-k limits -x"` passes ARGS on, to one process then; `make test PYTHON=python3.13` chooses the interpreter.
 
 PYTHON ?=
 ARGS ?=
+
+# Where .venv has another version than PYTHON, that one gets environments of its own beside it: .venv-3.13, .venv-3.13-bench.
+version_of = $(shell $(1) -c "import sys; print('%d.%d' % sys.version_info[:2] + sys.abiflags)" 2>/dev/null)
 VENV := .venv
+ifneq ($(and $(PYTHON),$(wildcard .venv/bin/python)),)
+ifneq ($(call version_of,$(PYTHON)),$(call version_of,.venv/bin/python))
+VENV := .venv-$(call version_of,$(PYTHON))
+endif
+endif
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -42,6 +50,11 @@ FAST += $(wildcard tests/test_*.py) --ignore=tests/request/test_long_bodies.py -
 test-fast: $(READY) ## tests that start neither a server nor a process: a minute
 	@FUZZ_EXAMPLES=5 $(BIN)/python -m pytest --fast --numprocesses $(PROCESSES) --dist worksteal $(FAST) $(ARGS)
 
+# A version that is not here is told, and left out.
+test-pythons: $(READY) ## test-fast on each other supported Python that is here
+	@set -e; pythons=$$($(BIN)/python .ci/interpreters.py); \
+	for python in $$pythons; do $(MAKE) --no-print-directory test-fast PYTHON="$$python"; done
+
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -58,7 +71,7 @@ commits: $(READY) ## whether commit messages have their form
 check: test lint types contracts ## tests, lint, types and contracts
 
 # With the tools of a release in an environment of their own.
-RELEASE := .venv-release
+RELEASE := $(VENV)-release
 
 wheel: $(RELEASE)/.ready ## build sdist and wheel, and use them on every Python that is here, with and without extras
 	@$(RELEASE)/bin/python .ci/check_wheel.py
@@ -76,7 +89,7 @@ mutations: $(READY) ## plant faults, and tell which test finds each: an hour
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
 # Speed, in an environment of its own: uvicorn with uvloop and httptools, and what we are compared with.
-BENCH := .venv-bench
+BENCH := $(VENV)-bench
 
 bench: $(BENCH)/.ready ## measure; ARGS=--help lists what
 	@$(BENCH)/bin/python -m benchmarks $(ARGS)
@@ -131,7 +144,7 @@ test-browser: $(READY) $(BROWSER) ## tests of the dashboard in a real Chromium (
 	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 # How far off estimates are, by tokenizers that are in packages.
-ESTIMATES := .venv-estimates
+ESTIMATES := $(VENV)-estimates
 
 estimates: $(ESTIMATES)/.ready ## how far off estimates are, by tokenizers
 	@$(ESTIMATES)/bin/python -m benchmarks.estimates
@@ -148,12 +161,12 @@ fuzz: $(READY) ## look for bytes that break the parsers
 	@$(BIN)/python -m tests.apis.fuzz -max_total_time=60 $(ARGS) build/fuzz
 
 # Other people's gateways and servers, with us in front.
-GATEWAYS := .venv-gateways
+GATEWAYS := $(VENV)-gateways
 
 test-gateways: $(READY) $(GATEWAYS)/.ready ## tests of other gateways with us in front
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways $(ARGS)
 
-AGENTS := .venv-agents
+AGENTS := $(VENV)-agents
 
 test-agents: $(READY) $(AGENTS)/.ready ## a voice agent of OpenAI's agents SDK through a guard
 	@AGENTS_PYTHON=$(AGENTS)/bin/python $(BIN)/python -m pytest -m agents tests/sessions $(ARGS)
@@ -168,7 +181,7 @@ test-llama-cpp: $(READY) $(GATEWAYS)/.ready ## tests of llama-cpp-python, which 
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m llama_cpp tests/gateways $(ARGS)
 
 # The documentation as a site: strict about links and anchors, and nothing in it comes from another host.
-DOCS := .venv-docs
+DOCS := $(VENV)-docs
 export NO_MKDOCS_2_WARNING = 1
 
 docs: $(DOCS)/.ready ## build the documentation into build/site
@@ -179,7 +192,7 @@ docs-serve: $(DOCS)/.ready ## show the documentation while it is written
 	@$(DOCS)/bin/mkdocs serve $(ARGS)
 
 # The image and the chart of deploy/, by their own tools. No image is built, and no cluster is asked.
-DEPLOY := .venv-deploy
+DEPLOY := $(VENV)-deploy
 HELM := build/helm
 
 $(HELM): .ci/helm
@@ -194,15 +207,15 @@ lint-deploy: $(DEPLOY)/.ready $(HELM) ## lint the Dockerfile and the Helm chart 
 # An environment for each of these groups of dependencies.
 EXTRAS_bench := [otlp]
 
-.venv-%/.ready: pyproject.toml $(READY)
-	@echo "Installing the group $* into .venv-$*: a minute or two, once."
-	@test -x .venv-$*/bin/python || $(BIN)/python -m venv --clear .venv-$*
-	@.venv-$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@.venv-$*/bin/python -m pip install --quiet --editable '.$(EXTRAS_$*)' --group $*
+$(VENV)-%/.ready: pyproject.toml $(READY)
+	@echo "Installing the group $* into $(@D): a minute or two, once."
+	@test -x $(@D)/bin/python || $(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(@D)/bin/python -m pip install --quiet --editable '.$(EXTRAS_$*)' --group $*
 	@touch $@
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) $(VENV)-* dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf .venv .venv-* dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;
@@ -215,7 +228,7 @@ $(READY): pyproject.toml
 	    found=$$python; "$$python" -c 'import ensurepip' 2>/dev/null && break; \
 	done; \
 	say() { echo "$$1" >&2; exit 1; }; \
-	test -n "$$found" || say "Python 3.11 or newer is needed, not $$(python3 -V 2>&1): make PYTHON=/path/to/python3"; \
+	test -n "$$found" || say "Python 3.11 or newer is needed, not $$($(or $(PYTHON),python3) -V 2>&1): make PYTHON=/path/to/python3"; \
 	"$$found" -c 'import ensurepip' 2>/dev/null || say "$$found has no venv (Debian, Ubuntu: apt install python3-venv)"; \
 	echo "Installing into $(VENV) with $$("$$found" -V): a minute, once."; \
 	test "$$found" = $(BIN)/python || "$$found" -m venv --clear $(VENV); \

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from interpreters import PYTHONS, interpreter
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "budget_middleware"
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 COMMAND = ("-m", PACKAGE)
 OF_THE_SDIST = ("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "docs/index.md", "tests/conftest.py")
 
@@ -129,21 +130,6 @@ def use(version: str, wheel: Path, folder: Path) -> bool:
     tutorial(python)
     print(f"Python {version}: works without extras and with {', '.join(EXTRAS)}: {time.monotonic() - started:.0f} s")
     return True
-
-
-def interpreter(version: str) -> str | None:
-    """A Python of this version that makes virtual environments; a shim may stand for one that is not there."""
-    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
-    for candidate in [f"python{version}", *map(str, pyenv), sys.executable]:
-        asked = f"import ensurepip, sys; print('%d.%d' % sys.version_info[:2] == {version!r})"
-        command = [candidate, "-c", asked]
-        try:
-            says = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        except OSError:
-            continue
-        if says.strip() == "True":
-            return candidate
-    return None
 
 
 def try_extra(name: str, python: Path, wheel: Path) -> None:

@@ -32,6 +32,7 @@ OF_THE_REPOSITORY = {
     "test_docs.py",
     "test_failure_modes_doc.py",
     "test_invariants.py",
+    "test_makefile.py",
     "test_order.py",
     "test_reference_pages.py",
     "test_runaway_tests.py",

@@ -1,0 +1,35 @@
+"""Which supported versions of Python are on this machine; as a program, the paths of those beside its own version."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+def interpreter(version: str) -> str | None:
+    """A Python of this version that makes virtual environments; a shim may stand for one that is not there."""
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
+    for candidate in [f"python{version}", *map(str, pyenv), sys.executable]:
+        asked = f"import ensurepip, sys; print('%d.%d' % sys.version_info[:2] == {version!r})"
+        command = [candidate, "-c", asked]
+        try:
+            says = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        except OSError:
+            continue
+        if says.strip() == "True":
+            return candidate
+    return None
+
+
+def main() -> None:
+    others = [version for version in PYTHONS if version != f"{sys.version_info.major}.{sys.version_info.minor}"]
+    for version in others:
+        if found := interpreter(version):
+            print(found)
+        else:
+            print(f"Python {version}: not on this machine, not tried", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
