@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.windows import FOREVER_MS, Period, Window, buckets_before, is_rolling, window_at
+from budget_middleware.core.windows import FOREVER_MS, Period, Window, counted_windows, is_rolling, window_at
 
 PAGE = Path(__file__).parents[1] / "docs" / "windows.md"
 
@@ -48,7 +48,7 @@ def _calendar(period: Period, timezone: ZoneInfo, time_ms: int) -> list[str]:
 
 def _rolling(period: Period, time_ms: int) -> list[str]:
     current = window_at(period, time_ms=time_ms, timezone=ZoneInfo("UTC"))
-    before = buckets_before(current)
+    *before, _ = counted_windows(current)
     widths = [2 * _WIDEST, _NARROWEST]
     counted_ms = [at_ms - before[0].starts_ms for at_ms in (current.starts_ms, time_ms)]
     counts = f"{len(before)} buckets of {_duration(current.ends_ms - current.starts_ms)}"

@@ -13,7 +13,7 @@ from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Counter
 from budget_middleware.core.modes import Threshold, watches_of
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import Window, buckets_before, is_rolling, window_at, window_named
+from budget_middleware.core.windows import Window, counted_windows, is_rolling, window_at, window_named
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.targets import target_in
 
@@ -99,7 +99,7 @@ class Watcher:
         if watched is None or not watched.thresholds:
             return []
         current = window_at(period, time_ms=last.time_ms, timezone=self._timezone)
-        counted = {window.id for window in (*buckets_before(current), current)}
+        counted = {window.id for window in counted_windows(current)}
         views = await self._ledger.store.counters(account)
         spent = sum(
             view.balance.spent

@@ -42,8 +42,8 @@ __all__ = [
     "SHORT_WINDOW_S",
     "Period",
     "Window",
-    "buckets_before",
     "counted_s",
+    "counted_windows",
     "has_lapsed",
     "is_rolling",
     "limit_in",
@@ -97,14 +97,15 @@ def previous_window(window: Window, *, timezone: ZoneInfo) -> Window:
     return previous
 
 
-def buckets_before(window: Window) -> tuple[Window, ...]:
-    """What the limit of a rolling period counts besides its current bucket, the oldest first; else nothing."""
+def counted_windows(window: Window) -> tuple[Window, ...]:
+    """Those whose amounts its limit counts, the oldest first and itself last: alone, unless the period is rolling."""
     rule = window.period.rule
     if not isinstance(rule, Rolling):
-        return ()
+        return (window,)
     current_s = window.starts_ms // 1000
     oldest_s = max(0, current_s - ROLLING_BUCKETS * rule.bucket_s)
-    return tuple(_bucket(window.period, rule, at_s) for at_s in range(oldest_s, current_s, rule.bucket_s))
+    earlier = [_bucket(window.period, rule, at_s) for at_s in range(oldest_s, current_s, rule.bucket_s)]
+    return (*earlier, window)
 
 
 def has_lapsed(window: Window) -> bool:

@@ -20,7 +20,7 @@ from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Balance, Counter, Rejection, Target
 from budget_middleware.core.transitions import find_rejection
 from budget_middleware.core.units import NOTHING, Amounts
-from budget_middleware.core.windows import Window, buckets_before, window_at
+from budget_middleware.core.windows import Window, counted_windows, window_at
 from budget_middleware.ledger.hold import Hold
 
 FIGURES_MAX = 16_384
@@ -123,7 +123,7 @@ class LocalLedger:
         """What the limit of a target is compared with."""
         if target.series is target.counter:
             return self._balance(target.counter)
-        counted = (*buckets_before(target.window), target.window)
+        counted = counted_windows(target.window)
         buckets = [self._balance(_bucket(target, window)) for window in counted]
         by_buckets = Balance(sum([each.spent for each in buckets]), sum([each.reserved for each in buckets]))
         by_sum = self._sum_seen(target, counted)
@@ -138,7 +138,7 @@ class LocalLedger:
         if seen_ms < counted[0].starts_ms:
             return Balance(owed)
         then = window_at(target.window.period, time_ms=seen_ms, timezone=_UTC)
-        left = [window for window in buckets_before(then) if window.starts_ms < counted[0].starts_ms]
+        left = [window for window in counted_windows(then) if window.starts_ms < counted[0].starts_ms]
         spent = balance.spent - sum([self._last_seen(_bucket(target, window)).spent for window in left])
         return Balance(spent + owed, balance.reserved)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from budget_middleware.core.answers import CounterView
 from budget_middleware.core.model import Balance, Counter
-from budget_middleware.core.windows import Period, Window, buckets_before, is_rolling
+from budget_middleware.core.windows import Period, Window, counted_windows, is_rolling
 from budget_middleware.operations.pieces import in_pieces
 
 
@@ -39,7 +39,7 @@ async def counted(views: Iterable[CounterView], window_now: Callable[[Period], W
             if is_rolling(counter.period):
                 current = window_now(counter.period)
                 if counter.period not in counted_ids:
-                    counted_ids[counter.period] = frozenset(each.id for each in (*buckets_before(current), current))
+                    counted_ids[counter.period] = frozenset(each.id for each in counted_windows(current))
                 if counter.window in counted_ids[counter.period]:
                     counter = counter._replace(window=current.id)
             parts[counter].append(view)

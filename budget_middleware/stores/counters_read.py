@@ -6,7 +6,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.model import Balance, Counter, OncePerTargets, Target
-from budget_middleware.core.windows import FOREVER_MS, Window, buckets_before, window_at
+from budget_middleware.core.windows import FOREVER_MS, Window, counted_windows, window_at
 from budget_middleware.stores.tables import Tables
 
 # No clock shifts the buckets of a rolling period: any zone does.
@@ -79,4 +79,4 @@ def buckets_counted(series: Counter, *, now_ms: int) -> list[Counter]:
 @lru_cache(256)
 def _windows_counted(current: Window) -> tuple[str, ...]:
     """The ids of their windows."""
-    return tuple([window.id for window in (*buckets_before(current), current)])
+    return tuple([window.id for window in counted_windows(current)])

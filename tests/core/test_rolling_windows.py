@@ -12,8 +12,8 @@ from budget_middleware.core.windows import (
     ROLLING_BUCKETS,
     Period,
     Window,
-    buckets_before,
     counted_s,
+    counted_windows,
     previous_window,
     window_at,
     window_named,
@@ -53,7 +53,7 @@ def test_a_bucket_is_a_sixtieth_and_counted_in_utc(
 def test_a_limit_counts_the_length_and_less_than_one_bucket_more(length: tuple[str, int], time_ms: int) -> None:
     text, length_ms = length
     current = window_at(Period(text), time_ms=time_ms, timezone=LORD_HOWE)
-    counted = (*buckets_before(current), current)
+    counted = counted_windows(current)
     assert len(counted) == ROLLING_BUCKETS + 1
     for earlier, later in pairwise(counted):
         assert earlier.ends_ms == later.starts_ms
@@ -67,13 +67,14 @@ def test_a_limit_counts_the_length_and_less_than_one_bucket_more(length: tuple[s
 
 def test_no_bucket_begins_before_1970() -> None:
     first, third = (window_at(Period("1h"), time_ms=at_ms, timezone=LORD_HOWE) for at_ms in (0, 120_000))
-    assert buckets_before(first) == ()
-    assert [bucket.id for bucket in buckets_before(third)] == ["1970-01-01T00:00Z", "1970-01-01T00:01Z"]
+    assert counted_windows(first) == (first,)
+    assert [bucket.id for bucket in counted_windows(third)] == [f"1970-01-01T00:0{minute}Z" for minute in range(3)]
 
 
 @pytest.mark.parametrize("text", ["minute", "day", "month@15", "total", "total@2027-03-31"])
 def test_other_periods_count_their_window_alone(text: str) -> None:
-    assert buckets_before(window_at(Period(text), time_ms=ms("2026-11-29T14:31Z"), timezone=LORD_HOWE)) == ()
+    window = window_at(Period(text), time_ms=ms("2026-11-29T14:31Z"), timezone=LORD_HOWE)
+    assert counted_windows(window) == (window,)
 
 
 @pytest.mark.parametrize(

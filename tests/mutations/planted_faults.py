@@ -449,8 +449,8 @@ FAULTS = (
     Fault(
         "a rolling limit counts a bucket too few",
         "stores/counters_read.py",
-        "for window in (*buckets_before(current), current)",
-        "for window in (*buckets_before(current)[1:], current)",
+        "for window in counted_windows(current)",
+        "for window in counted_windows(current)[1:]",
     ),
     Fault(
         "a rolling limit counts a bucket too few in Lua",
