@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.base import Api
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("budget_middleware")
 
-# Of a whole price map that is in another unit.
-_MOST_TOLD = 5
+MOST_TOLD: Final = 5
+"""Of warnings of one kind: a whole price map may be in another unit."""
 
 
 def open_ledger(
@@ -215,7 +215,7 @@ def price_book(settings: Settings, price_source: PriceSource | None = None, *, i
         own = load_prices(settings.prices) if settings.prices is not None else {}
     except ValueError as error:
         raise SettingsError(f"BUDGET_PRICES='{settings.prices}': {error}") from None
-    for warning in unlikely_prices(own)[:_MOST_TOLD] if is_gateway else ():
+    for warning in unlikely_prices(own)[:MOST_TOLD] if is_gateway else ():
         _log.warning("BUDGET_PRICES: %s", warning)
     litellm = _litellm_map(settings.litellm_prices)
     return PriceBook(

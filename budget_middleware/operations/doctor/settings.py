@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limits import LimitRule, names_no_key
+from budget_middleware.opening import MOST_TOLD
 from budget_middleware.operations.accounts import kinds_of_requests, model_warnings, unknown_kinds_message
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.prices import load_prices
@@ -13,8 +14,6 @@ from budget_middleware.settings import Settings, SettingsError
 
 LEAST_SPREADS = 1
 """With none at all nearly half of all budgets are overspent, in windows of real traces."""
-
-_MOST_TOLD = 5
 
 
 def mode_finding(settings: Settings) -> Finding:
@@ -37,7 +36,7 @@ def prices_finding(settings: Settings) -> Finding:
         return Finding("prices", Health.FAIL, str(error), "correct the file that BUDGET_PRICES names")
     if unlikely := unlikely_prices(own):
         fix = "give prices in USD per million tokens, and each model its own"
-        return Finding("prices", Health.WARN, "; ".join(unlikely[:_MOST_TOLD]), fix)
+        return Finding("prices", Health.WARN, "; ".join(unlikely[:MOST_TOLD]), fix)
     return Finding("prices", Health.OK, f"{len(own)} models of your own in {settings.prices}")
 
 
@@ -71,7 +70,7 @@ def limits_finding(settings: Settings, runtime: Sequence[LimitRule]) -> Finding:
         )
     if misnamed := model_warnings((rule.pattern for rule in rules), settings):
         fix = "set the limit on that name"
-        return Finding("limits", Health.WARN, "; ".join(misnamed[:_MOST_TOLD]), fix)
+        return Finding("limits", Health.WARN, "; ".join(misnamed[:MOST_TOLD]), fix)
     if not rules:
         return Finding("limits", Health.WARN, "none: everything is metered, nothing is refused", "set BUDGET_LIMITS")
     return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")
