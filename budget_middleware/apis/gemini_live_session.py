@@ -20,15 +20,13 @@ Source: the types of Google's SDK, `LiveClientMessage` and `LiveServerMessage`; 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.gemini_live import FRAME_TOKENS, HEARD, GeminiLive, field_of, heard_tokens, usage_of
 from budget_middleware.apis.gemini_live_resumption import Handles, ResumableConversations, unpack_usage
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, parse_body, text_in
-from budget_middleware.apis.repeated_fields import texts_within
+from budget_middleware.apis.repeated_fields import texts_below, texts_within
 from budget_middleware.apis.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.apis.usage_rules import sum_of
 from budget_middleware.core.estimate import tokens_from_text_bytes
@@ -37,6 +35,9 @@ from budget_middleware.core.usage import Usage
 _SETUP: Final = ("systemInstruction", "tools", "generationConfig", "labels", "serviceTier")
 # A gateway may heed another setup than Google does: the dearest model of these is held for.
 _MOST_MODELS: Final = 8
+# The names of its mode, without capitals, and how the only one is called that costs more.
+_TIERS: Final = ("servicetier", "service_tier")
+_PREMIUM: Final = "priority"
 
 
 class GeminiLiveSession:
@@ -68,6 +69,7 @@ class GeminiLiveConversation:
         self._last_used: Usage | None = None
         self._setup: dict[str, object] = {}
         self._models: list[str] = []
+        self._tier = self._why_unread = ""
         # The conversation as the last usage counted it, and what the client has sent since.
         self._context = Usage()
         self._sent = Usage()
@@ -82,14 +84,12 @@ class GeminiLiveConversation:
         document = UNREADABLE if is_heavy(data) else parse_body(data)
         if document is UNREADABLE or not isinstance(document, dict):
             # Others may be able to read it.
-            if model := _model_in(data):
-                self._take_setup({**self._setup, "model": model})
+            self._take_unread(data)
             self._hear(Usage(input_tokens=len(data)))
             return (self._asked(is_maybe=True),)
         setup = field_of(document, "setup")
         if setup is not None:
-            for model in texts_within(data, "setup", "model"):
-                self._take_setup({"model": model})
+            self._take_names(texts_within(data, "setup", "model"), texts_within(data, "setup", *_TIERS))
             self._take_setup(mapping_of(setup))
             self._resume(mapping_of(setup))
         content = mapping_of(field_of(document, "clientContent"))
@@ -177,21 +177,34 @@ class GeminiLiveConversation:
         return ServerEvent(step, body=body, call_id=f"turn {self._n_turns}")
 
     def _asked(self, *, is_maybe: bool) -> Asked:
-        return Asked(body=self._document(), is_maybe=is_maybe)
+        return Asked(body=self._document(), is_maybe=is_maybe, why_unread=self._why_unread)
 
     def _document(self) -> dict[str, object]:
         """The turn to come, as a request on HTTP would ask for it."""
-        return {**self._setup, HEARD: sum_of(self._context, self._sent)}
+        # `projects/…/models/NAME`, `models/NAME`.
+        names = [] if self._why_unread else [name.rpartition("/")[2] for name in self._models]
+        named: dict[str, object] = {"model": names[0], "models": names[1:]} if names else {}
+        tier = {"serviceTier": self._tier} if self._tier else {}
+        return {**self._setup, **named, **tier, HEARD: sum_of(self._context, self._sent)}
 
     def _take_setup(self, setup: Mapping[str, object]) -> None:
-        model = text_in(setup, "model")
-        if model and model not in self._models:
-            self._models = [model, *self._models][:_MOST_MODELS]
         self._setup = {name: value for name in _SETUP if (value := field_of(setup, name)) is not None}
-        if self._models:
-            # `projects/…/models/NAME`, `models/NAME`.
-            names = [name.rpartition("/")[2] for name in self._models]
-            self._setup |= {"model": names[0], "models": names[1:]}
+
+    def _take_unread(self, data: bytes) -> None:
+        """Take over what a message names that has too many values to be parsed, or cannot be, if it has a setup."""
+        models, tiers = texts_below(data, "setup", "model"), texts_below(data, "setup", *_TIERS)
+        if models is None or tiers is None:
+            self._why_unread = "A message has too many values, and names in it are escaped: it may be of any model."
+        else:
+            self._take_names(models, tiers)
+
+    def _take_names(self, models: Sequence[str], tiers: Sequence[str]) -> None:
+        """Take over the models that a setup may mean, the last one first, and the dearest mode that it may."""
+        names = [name for name in dict.fromkeys([*reversed(models), *self._models]) if name]
+        if len(names) > _MOST_MODELS:
+            self._why_unread = f"The session names more than {_MOST_MODELS} models."
+        self._models = names[:_MOST_MODELS]
+        self._tier = next((tier for tier in tiers if _PREMIUM in tier.casefold()), self._tier)
 
     def _hear_text(self, *values: object) -> None:
         n_bytes = sum(text_bytes_of(value) for value in values if value)
@@ -200,27 +213,6 @@ class GeminiLiveConversation:
     def _hear(self, usage: Usage) -> None:
         if usage.input_tokens:
             self._sent = sum_of(self._sent, usage)
-
-
-class _SetupHead(msgspec.Struct, gc=False):
-    model: str = ""
-
-
-class _Head(msgspec.Struct, gc=False):
-    """Of a message that has too many values what it costs by; the rest is passed over."""
-
-    setup: _SetupHead | None = None
-
-
-_read_head = msgspec.json.Decoder(_Head).decode
-
-
-def _model_in(data: bytes) -> str:
-    try:
-        setup = _read_head(data).setup
-    except (ValueError, RecursionError):
-        return ""
-    return setup.model if setup is not None else ""
 
 
 def _blobs_in(spoken: Mapping[str, object]) -> list[object]:

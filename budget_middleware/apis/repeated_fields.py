@@ -10,11 +10,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.reading import parse_body
 
 _SHOWN_CHARS: Final = 40
 _top_level_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -23,13 +25,22 @@ _END: Final = re.compile(rb"[ \t\r\n]*}[ \t\r\n]*\Z")
 _MODEL: Final = re.compile(rb'"model"\s*:')
 # An ASCII letter that need not be escaped.
 _ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
+# Which is an `s` to those who ignore case.
+_LONG_S: Final = ("\u017f".encode(), b"\\u017f")
+_TEXT_AT: Final = rb'"(?:%b)"\s*+:\s*+("[^"]{0,2000}+")'
 _USUAL_FIELD: Final = b'"%b": %b'
 _MOST_WALKED: Final = 1_000
 _MOST_KEPT: Final = 100_000
 # To write a longer text once more takes longer than to walk along it.
 _MOST_WRITTEN: Final = 65_536
-# Objects in a body that name a model or a maximum.
+# Objects in a body that name a model or a maximum, and those in the settings of a session that decide what it costs.
 _WITHIN: Final = frozenset({"session", "generationConfig", "generation_config", "inferenceConfig", "options"})
+_DEEPER: Final = frozenset(
+    {"session", "response", "audio", "input", "output", "format", "transcription", "turn_detection"}
+    | {"input_audio_transcription"}
+)
+# As deep as they are within each other; each level is one more pass over what it holds.
+_DEEPEST: Final = 5
 
 
 def refuse_repeated(text: bytes, document: object) -> None:
@@ -61,22 +72,60 @@ def repeated_field(text: bytes) -> str:
 
 
 def repeated_within(text: bytes, *fields: str) -> str:
-    """The same of the objects that some of its fields hold."""
+    """The same of the objects that some of its fields hold, and of the settings of a session in these."""
+    return _repeated_below(text, fields, depth=_DEEPEST - 1)
+
+
+def repeated_in_settings(text: bytes) -> str:
+    """The same of an event of a session, of the settings that it has, and of those in these."""
+    return repeated_field(text) or _repeated_below(text, _DEEPER, depth=_DEEPEST)
+
+
+def _repeated_below(text: bytes, fields: Iterable[str], *, depth: int) -> str:
     try:
         values = _top_level_of(text)
     except (ValueError, RecursionError):
-        pairs = dict(_pairs_in(text))
-        objects = [inner for field in fields if isinstance(inner := pairs.get(field), tuple)]
-        return next(filter(None, (_repeated_in(name for name, _ in inner) for inner in objects)), "")
-    return next(filter(None, (repeated_field(bytes(values[field])) for field in fields if field in values)), "")
+        return _repeated_in_tree(_pairs_in(text), fields, depth=depth)
+    for field in fields:
+        if field in values and (inner := bytes(values[field])).startswith(b"{"):
+            name = repeated_field(inner) or (_repeated_below(inner, _DEEPER, depth=depth - 1) if depth else "")
+            if name:
+                return name
+    return ""
 
 
-def texts_within(text: bytes, field: str, inner: str) -> tuple[str, ...]:
-    """All texts that somebody may read at a field of the object that a field of this one holds; each may come twice."""
+def _repeated_in_tree(pairs: Iterable[tuple[str, object]], fields: Iterable[str], *, depth: int) -> str:
+    """As `_repeated_below`, of what only a lenient parser reads: it is parsed once for all levels."""
+    known = {name: value for name, value in pairs if isinstance(value, tuple)}
+    for inner in (known[field] for field in fields if field in known):
+        name = _repeated_in(name for name, _ in inner)
+        if name := name or (_repeated_in_tree(inner, _DEEPER, depth=depth - 1) if depth else ""):
+            return name
+    return ""
+
+
+def texts_within(text: bytes, field: str, *inner: str) -> tuple[str, ...]:
+    """All texts that somebody may read at fields of the object that a field of this one holds; each may come twice."""
     objects = [value for name, value in _pairs_in(text) if name.casefold() == field and isinstance(value, tuple)]
     return tuple(
-        value for fields in objects for name, value in fields if name.casefold() == inner and isinstance(value, str)
+        value for fields in objects for name, value in fields if name.casefold() in inner and isinstance(value, str)
     )
+
+
+def texts_below(text: bytes, field: str, *inner: str) -> tuple[str, ...] | None:
+    """All texts at such fields wherever they are, each once, of a text that cannot be parsed; none if that may not have
+    the ``field`` which they are to be in. None where the name of a field may be escaped, or there are very many.
+    """
+    lower = text.lower()
+    if (b"\\u00" in lower and _ESCAPED_LETTER.search(lower)) or any(letter in lower for letter in _LONG_S):
+        return None
+    if b'"%b"' % field.encode() not in lower:
+        return ()
+    names = b"|".join(map(str.encode, inner))
+    places = [found.span(1) for found in islice(re.finditer(_TEXT_AT % names, lower), _MOST_WALKED)]
+    written = dict.fromkeys(text[begins:ends] for begins, ends in places)
+    found = [value for value in map(parse_body, written) if isinstance(value, str)]
+    return tuple(found) if len(places) < _MOST_WALKED else None
 
 
 def may_repeat_model(text: bytes) -> bool:

@@ -50,7 +50,8 @@ class Asked(NamedTuple):
     ``body`` is what the call is estimated by, as a request's would be, with its length; None: the event itself.
     ``is_maybe``: the server decides by itself whether it answers, as it does to sound that it listens to. Of such a
     call one is held ahead in a lane, if no other is open there. ``event_id`` is the client's own id for its event.
-    ``time``: the call is for this part of the session's time, and begins as soon as it is admitted.
+    ``time``: the call is for this part of the session's time, and begins as soon as it is admitted. ``why_unread``:
+    why nobody can say what it costs, for its client; empty where that is known.
     """
 
     lane: str = ""
@@ -59,6 +60,7 @@ class Asked(NamedTuple):
     is_maybe: bool = False
     event_id: str = ""
     time: TimeSlice | None = None
+    why_unread: str = ""
 
     @property
     def model(self) -> str:

@@ -48,7 +48,8 @@ class Asking:
         """A call that a client's event asks for, which may wait for its budget; None if the client has left."""
         if asked.body is not None:
             continues = {CONTINUES: True} if asked.time is not None and asked.time.continues else {}
-            body = EventBody({**asked.body, **continues}, headers=self._headers, n_bytes=asked.n_bytes)
+            document = {**asked.body, **continues}
+            body = EventBody(document, headers=self._headers, n_bytes=asked.n_bytes, why_unread=asked.why_unread)
         else:
             body = await read_event_body(
                 data,

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import time
 
 import pytest
 
@@ -12,6 +13,7 @@ from budget_middleware.apis.gemini_live_session import GeminiLiveSession
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.model import Balance
 from budget_middleware.core.usage import Usage
+from tests.request.wire import PRICES
 from tests.sessions.live import (
     PATH,
     SETUP_COMPLETE,
@@ -271,6 +273,67 @@ async def test_a_setup_that_names_two_models_is_held_for_and_booked_at_the_deare
     (counter,) = await store.counters()
     assert counter.balance == Balance(spent=100_000_000)
     await socket.leave()
+
+
+# With more values than are parsed.
+HEAVY = ', "tools": [' + "{}," * 70_000 + "{}]"
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        '{"setup": {"model": "models/plain", "model": "models/gift"%s}}',
+        '{"setup": {"model": "models/gift"%s, "Model" :\n"models/plain"}}',
+        '{"setup": {"model": "models\\/plain"}, "setup": {"model": "models/gift"%s}}',
+        '{"setup": {"model": "models/pl\\u002dain", "model": "models/plain", "model": "models/gift"%s}}',
+    ],
+)
+async def test_so_it_is_of_a_setup_that_has_too_many_values_to_be_parsed(store, prices, begin):
+    socket = await session(Live(turn(100, prompt=50)), prices, store, begin=begin % HEAVY, limits="key=9/month")
+    socket.send(say())
+    await until_turn_complete(socket)
+    (counter,) = await store.counters()
+    assert counter.balance.spent == 100_000_000
+    await socket.leave()
+
+
+@pytest.mark.parametrize("begin", ['{"setup": {"mod\\u0065l": "models/plain", "model": "models/gift"%s}}'])
+async def test_of_such_a_setup_no_name_may_be_hidden(store, prices, begin):
+    provider = Live(turn(100, prompt=50))
+    socket = await opened(guard_of(provider, prices, store), path=PATH)
+    socket.send(begin % HEAVY)
+    assert "names in it are escaped" in (await socket.message())["reason"]
+    await socket.leave()
+
+
+async def test_a_dear_model_is_not_pushed_out_by_many_cheap_ones(store, prices):
+    names = ", ".join(f'"model": "models/{name}"' for name in ("plain", *(f"gift-{n}" for n in range(20)), "gift"))
+    socket = await session(Live(), prices, store, begin=f'{{"setup": {{{names}}}}}', limits="key=9/month")
+    socket.send(say())
+    assert "more than 8 models" in (await socket.message())["reason"]
+    await socket.leave()
+
+
+@pytest.mark.parametrize("heavy", ["", HEAVY], ids=["", "heavy"])
+@pytest.mark.parametrize("tiers", ['"serviceTier": "priority"', '"serviceTier": "priority", "Service_Tier": "flex"'])
+async def test_the_dearest_mode_of_a_setup_counts(store, price_file, tiers, heavy):
+    """No answer has to repeat it."""
+    prices = price_file(PRICES + "[models.plain.priority]\noutput = 2000\n")
+    begin = f'{{"setup": {{"model": "models/plain", {tiers}{heavy}}}}}'
+    socket = await session(Live(turn(100, prompt=50)), prices, store, begin=begin, limits="key=9/month")
+    socket.send(say())
+    await until_turn_complete(socket)
+    (counter,) = await store.counters()
+    assert counter.balance.spent == 200_000_000
+    await socket.leave()
+
+
+@pytest.mark.parametrize("name", [b'"model":"%d",', b'"model":'])
+def test_many_names_are_read_in_linear_time(name):
+    session, data = GeminiLiveSession().open({}, path=PATH), b'{"setup":{' + name * 800_000
+    before_s = time.thread_time()
+    session.read_client(data)
+    assert time.thread_time() - before_s < 2
 
 
 @pytest.mark.parametrize("rate", ["0000", "000000", "999999", "16000"])
