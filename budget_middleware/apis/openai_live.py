@@ -22,6 +22,7 @@ from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, milliseconds, name_in, parse_body
+from budget_middleware.apis.repeated_fields import texts_within
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.session_events import Asked, ServerEvent, Step
 from budget_middleware.apis.session_time import TIME_MS, SessionTime, body_of_time, time_to_ask
@@ -38,6 +39,7 @@ _STEPS: Final = {
     "response.incomplete": Step.ENDS,
     "response.failed": Step.ENDS,
 }
+_SEVERAL: Final = "The session names several models, and which one it gets is not known."
 # The lane of the session's own time; responses have the name of their delegation behind another word.
 _TIME: Final = "time"
 _RESPONSES: Final = OpenAIResponses()
@@ -96,20 +98,21 @@ class LiveConversation:
     may_interrupt = True
 
     def __init__(self) -> None:
-        self._model = ""
+        self._model = self._why_unread = ""
         self._time = SessionTime(by_clock=True)
 
     def read_client(self, data: bytes) -> Sequence[Asked]:
         """Ask for the next slice of the session's time, where one is due: the first event of any kind begins it."""
         head = head_of(data)
         if head.type == _START and not is_heavy(data):
-            self._model = name_in(_session_in(data), "model") or self._model
+            names = {name for name in texts_within(data, "session", "model") if name}
+            if names:
+                self._model, self._why_unread = (names.pop(), "") if len(names) == 1 else ("", _SEVERAL)
         time_slice = self._time.next_slice()
         if time_slice is None:
             return ()
-        return (
-            Asked(_TIME, body_of_time(self._model), is_maybe=True, event_id=str(head.event_id or ""), time=time_slice),
-        )
+        asked = Asked(_TIME, body_of_time(self._model), is_maybe=True, event_id=str(head.event_id or ""))
+        return (asked._replace(time=time_slice, why_unread=self._why_unread),)
 
     def read_server_event(self, data: bytes) -> ServerEvent | None:
         """What an event reports of a delegated response; None for others, of which only billed time is noted."""

@@ -13,7 +13,8 @@ from typing import Final
 from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_realtime_events import MAXIMA, UNBOUNDED
-from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, text_in
+from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, name_in, parse_body, text_in
+from budget_middleware.apis.repeated_fields import repeated_in_settings
 
 _MISSING: Final = object()
 # So many wishes of a client are kept until the server answers them.
@@ -55,10 +56,11 @@ class Agreed:
         return {name: None if UNBOUNDED in maxima.values() else maxima.get(name) for name in MAXIMA}
 
     def changed_by_event(self, data: bytes) -> "Agreed":
-        """The settings after an event with a session object; one of too many values to be read may say anything."""
-        if is_heavy(data):
+        """The settings after an event with a session object; one that cannot be read may say anything."""
+        document = settings_in(data)
+        if document is UNREADABLE:
             return replace(self, answers=True, transcriber=self.transcriber or "", maximum=None)
-        return self.changed_by(mapping_of(mapping_of(parse_body(data)).get("session")))
+        return self.changed_by(mapping_of(mapping_of(document).get("session")))
 
     def changed_by(self, session: Mapping[str, object]) -> "Agreed":
         """The settings after a session object, in today's shape or in that of the beta; what it leaves out stays."""
@@ -150,6 +152,11 @@ class Agreement:
     def reject(self, event_id: str) -> None:
         """The server answers a wish with an error."""
         self._wishes = deque((wish for wish in self._wishes if wish[0] != event_id), maxlen=_MOST_WISHES)
+
+
+def settings_in(data: bytes) -> object:
+    """An event that has settings; UNREADABLE for one that others may read otherwise, or that has too many values."""
+    return UNREADABLE if is_heavy(data) or repeated_in_settings(data) else parse_body(data)
 
 
 def _either(first: Mapping[str, object], name: str, second: Mapping[str, object], other_name: str) -> object:

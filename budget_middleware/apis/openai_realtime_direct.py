@@ -18,7 +18,7 @@ from budget_middleware.apis.openai_realtime_config import Agreed
 from budget_middleware.apis.openai_translations import OpenAITranslations
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, token_count
-from budget_middleware.apis.repeated_fields import repeated_field
+from budget_middleware.apis.repeated_fields import repeated_in_settings
 from budget_middleware.apis.seen import Seen
 
 # Of a secret, by OpenAI's rule.
@@ -110,7 +110,7 @@ class OpenAIRealtimeDirect(BatchApi):
             # In a form it is a text.
             text = given.encode()
             # Of two models nobody knows which one it gets.
-            given = None if repeated_field(text) else parse_body(text)
+            given = None if repeated_in_settings(text) else parse_body(text)
         session = mapping_of(given)
         agreed = Agreed(model=model).changed_by(session)
         is_heard_only = session.get("type") == "transcription" or (

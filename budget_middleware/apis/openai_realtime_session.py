@@ -20,13 +20,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from budget_middleware.apis.base import Api, Refusal
-from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.openai_realtime import CONTEXT, OUTLIVES, OWN_FIELDS, SPOKEN_MS, OpenAIRealtime
 from budget_middleware.apis.openai_realtime_begun import BegunResponses
-from budget_middleware.apis.openai_realtime_config import Agreed, Agreement
+from budget_middleware.apis.openai_realtime_config import Agreed, Agreement, settings_in
 from budget_middleware.apis.openai_realtime_events import (
     CREATE,
     ITEM_CREATE,
+    MAXIMA,
     RESPONSE_CREATED,
     RESPONSE_DONE,
     SESSION_CREATED,
@@ -125,7 +125,7 @@ class RealtimeConversation:
         return self._ahead
 
     def _asked(self, data: bytes, event_id: str) -> Asked:
-        document = UNREADABLE if is_heavy(data) else parse_body(data)
+        document = settings_in(data)
         response = mapping_of(mapping_of(document).get("response"))
         lane = _BESIDE if response.get("conversation") == "none" else _TALK
         body = self._body(response) if document is not UNREADABLE else self._unread_body()
@@ -137,6 +137,7 @@ class RealtimeConversation:
         """A response, with what it takes from its session."""
         known = self._agreement.known
         modalities = response.get("output_modalities") or response.get("modalities") or known.modalities
+        talk = self._talk.expected(bytes_per_s=known.bytes_per_s, is_heard=known.answers)
         return {
             "instructions": known.instructions,
             "tools": known.tools,
@@ -147,14 +148,13 @@ class RealtimeConversation:
             "model": self._models[0] if self._models else known.model,
             # What the server may take instead.
             "models": [*self._models[1:], known.model if self._agreement.is_open else None, response.get("model")],
-            CONTEXT: Usage()
-            if begins_anew(response)
-            else self._talk.expected(bytes_per_s=known.bytes_per_s, is_heard=known.answers),
+            CONTEXT: Usage() if begins_anew(response) else talk,
         }
 
     def _unread_body(self) -> PartialBody:
+        """A response of which nobody knows how long it may be, nor whether it is spoken."""
         body = PartialBody(n_texts=0, n_lists=0)
-        body.update(self._body({}))
+        body.update({**self._body({}), **dict.fromkeys((*MAXIMA, "modalities"))})
         return body
 
     def _transcription(self, known: Agreed) -> dict[str, object]:
@@ -205,8 +205,8 @@ class RealtimeConversation:
         if self._begun.has_ended(id_):
             return None
         event = ServerEvent(Step.GOES_ON, id_) if id_ in self._begun else self._begin(id_, {})
-        is_sound = head.type.endswith(SPOKEN)
-        return event._replace(spoken_tokens=self._begun.spoken_tokens(id_, data)) if is_sound else event
+        spoken = self._begun.spoken_tokens(id_, data) if head.type.endswith(SPOKEN) else 0
+        return event._replace(spoken_tokens=spoken)
 
     def _begin(self, id_: str, response: Mapping[str, object]) -> ServerEvent:
         self._agreement.take_answer()
@@ -220,7 +220,7 @@ class RealtimeConversation:
         if is_end and id_ and self._begun.has_ended(id_):
             # Told twice.
             return None
-        is_beside = "conversation_id" in response and response["conversation_id"] is None
+        is_beside = response.get("conversation_id", "") is None
         # One beside the conversation may not be told from others.
         event = self._begin(id_, response)._replace(asked_in=(_BESIDE, _TALK) if is_beside else (_TALK,))
         if not is_end:

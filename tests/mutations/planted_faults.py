@@ -2680,8 +2680,8 @@ FAULTS = (
     Fault(
         "what a response says does not count",
         "apis/openai_realtime_session.py",
-        "event._replace(spoken_tokens=self._begun.spoken_tokens(id_, data)) if is_sound else event",
-        "event",
+        "self._begun.spoken_tokens(id_, data) if head.type.endswith(SPOKEN) else 0",
+        "0",
     ),
     Fault(
         "what has a price for sound of its own never holds more",
@@ -3445,6 +3445,30 @@ FAULTS = (
         "apis/repeated_fields.py",
         "    is_whole = is_usual or len(text) == n_least or not values or _is_all_of(text, values)\n",
         "    is_whole = True\n",
+    ),
+    Fault(
+        "of a setup with too many values no name counts",
+        "apis/gemini_live_session.py",
+        "            self._take_unread(data)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "many cheap models push a dear one out of a session",
+        "apis/gemini_live_session.py",
+        "        if len(names) > _MOST_MODELS:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "settings of a session that come twice count as the last ones",
+        "apis/openai_realtime_config.py",
+        "is_heavy(data) or repeated_in_settings(data)",
+        "is_heavy(data)",
+    ),
+    Fault(
+        "a live session that names two models has the last of them",
+        "apis/openai_live.py",
+        '(names.pop(), "") if len(names) == 1 else',
+        '(names.pop(), "") if names else',
     ),
     Fault(
         "a dialect of one's own books what is no count",

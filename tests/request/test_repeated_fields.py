@@ -4,12 +4,13 @@ So nobody knows what the app, or who answers behind it, will read.
 """
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.repeated_fields import repeated_field, repeated_within
+from budget_middleware.apis.repeated_fields import repeated_field, repeated_in_settings, repeated_within
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.test_batch_requests import create, planned, upload
 from tests.request.wire import bearer, completion
@@ -27,6 +28,10 @@ TWICE = {
     "on lines": '{\n  "model": "plain",\n  "max_tokens": 1,\n  %s\n}',
     "in an object that decides": '{"model": "plain", "options": {"num_predict": 9, "num_predict": 1}, %s}',
     "in such an object among NaN": '{"model": "plain", "x": NaN, "session": {"model": 1, "model": 2}, %s}',
+    "in the settings of a session": (
+        '{"model": "plain", "session": {"audio": {"input": {"transcription": {"model": "a", "model": "b"}}}}, %s}'
+    ),
+    "in these among NaN": '{"model": "plain", "x": NaN, "session": {"audio": {"input": 1, "input": 2}}, %s}',
     "among NaN": '{"model": "plain", "x": NaN, "model": "gift", %s}',
     "in a long one": '{"model": "plain", "x": "' + "x" * 70_000 + '", "model": "gift", %s}',
 }
@@ -111,6 +116,14 @@ def test_so_it_is_of_very_many_fields(blanks):
     assert repeated_field(text_of([*fields, ("K1999", "1")], blanks).encode()) == "k1999"
 
 
+def test_however_deep_an_event_is_it_is_read_in_linear_time():
+    text = b'{"input":' * 20_000 + b"1" + b"}" * 20_000
+    before_s = time.thread_time()
+    for event in (text, text.replace(b"1", b"NaN")):
+        assert repeated_in_settings(event) == ""
+    assert time.thread_time() - before_s < 1
+
+
 NAMES = st.sampled_from(["a", "A", "\u00e9", "s", "\u017f", "mod\\u0065l", "model"])
 VALUES = st.sampled_from(["1", "12", '"a"', '"a\\": 1"', "[]", " {}", '{"a":1,"a":2}', "null "])
 STYLES = st.sampled_from([(",", ":"), (", ", ": "), (",", ": "), (" ,\n", " :"), (",  ", ":")])
@@ -131,3 +144,4 @@ def has_twice(text):
 def test_it_is_seen_however_it_is_written(text):
     assert bool(repeated_field(text.encode())) == has_twice(text)
     assert bool(repeated_within(b'{"x":0, "within": ' + text.encode() + b"}", "within")) == has_twice(text)
+    assert bool(repeated_in_settings(b'{"x":0, "audio": {"output": ' + text.encode() + b"}}")) == has_twice(text)

@@ -435,6 +435,47 @@ class TestOddClients:
         assert await tokens_of(store) == Balance(spent=40, reserved=200)
         await socket.leave()
 
+    @pytest.mark.parametrize(
+        "response",
+        [
+            '{"max_output_tokens": 900, "max_output_tokens": 1}',
+            '{"max_output_tokens": 1, "Max_Output_Tokens": "inf"}',
+            '{"x": NaN, "max_output_tokens": 900, "max_output_tokens": 1}',
+            '{"max_output_tokens": 1, "audio": {"output": {"format": {"type": 1, "type": 2}}}}',
+            '{"max_output_tokens": 900}, "response": {"max_output_tokens": 1}',
+        ],
+    )
+    async def test_a_response_that_may_be_read_otherwise_has_no_maximum(self, store, prices, response):
+        provider = scripted([created()])
+        guard = guard_of(provider, prices, store, estimate="expected", default_output_tokens="200")
+        socket = await talk(guard)
+        socket.send(f'{{"type": "response.create", "response": {response}}}')
+        await socket.until("response.created")
+        assert await tokens_of(store) == Balance(reserved=200)
+        await socket.leave()
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            '{"audio": {"input": {"turn_detection": {"type": "server_vad"}, "turn_detection": null}}}',
+            '{"audio": {"input": {"turn_detection": {"type": "server_vad"}}, "input": {}}}',
+            '{"turn_detection": {"create_response": true, "create_response": false}}',
+        ],
+    )
+    async def test_a_session_that_may_be_read_otherwise_may_answer_sound(self, store, prices, given):
+        """And what it hears may be transcribed, for which 40 more are held."""
+        provider = scripted([of_session("created", SILENT)], [])
+        guard = guard_of(provider, prices, store, estimate="expected", default_output_tokens="200")
+        socket = await talk(guard)
+        socket.send(of_session("update"))
+        await socket.until("session.created")
+        socket.send(f'{{"type": "session.update", "session": {given}}}')
+        socket.send(sound())
+        while len(provider.received) < 3:
+            await asyncio.sleep(0)
+        assert await tokens_of(store) == Balance(reserved=240)
+        await socket.leave()
+
     async def test_a_maximum_that_is_none_is_an_error(self, store, prices):
         provider = scripted()
         socket = await talk(guard_of(provider, prices, store))

@@ -225,6 +225,16 @@ class TestLive:
         assert provider.received == []
         assert await cents_of(store) == Balance()
 
+    async def test_a_session_that_names_two_models_is_refused(self, store, by_time):
+        """The one that is read here may be the cheaper one, and some servers say nothing of it."""
+        provider = Live()
+        socket = await opened(guard_of(provider, by_time, store, limits="key=3/day"), path=LIVE)
+        socket.send('{"type": "session.start", "session": {"model": "host", "model": "plain"}}')
+        assert "several models" in (await socket.event())["error"]["message"]
+        assert (await socket.message())["code"] == 1008
+        assert provider.received == []
+        assert await cents_of(store) == Balance()
+
     async def test_a_response_that_is_delegated_is_a_call_beside_it(self, store, by_time):
         provider = Live()
         socket = await self.start(store, by_time, provider)
