@@ -93,6 +93,11 @@ class Target:
         object.__setattr__(self, "place", PLACES[self.unit])
         object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit, self.unit, self.carry)))
 
+    @property
+    def is_rolling(self) -> bool:
+        """Whether its counter is a bucket of a rolling period, whose limit is compared with a sum of buckets."""
+        return self.series is not self.counter
+
     def bound_by(self, limit: int) -> "Target":
         """The same counter under the limit that binds it, whatever was carried over."""
         return Target(self.account, self.window, limit, self.unit)

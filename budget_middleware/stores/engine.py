@@ -36,7 +36,7 @@ class Engine:
     def reserve(self, verb: Reserve, *, now_ms: int) -> Answer:
         call = EngineCall(self._tables, self._retention, now_ms, verb.trace, wants_entries=verb.wants_entries)
         known, group = call.open(verb.id, verb.targets), group_of(verb.targets)
-        balances = call.compared(group)
+        balances = call.compared_balances(group)
         try:
             decision = transitions.reserve(
                 known,
@@ -45,7 +45,7 @@ class Engine:
                 limits_version=call.meta.limits_version,
                 leases_due=call.some_are_due and call.leases_due(verb.targets),
                 now_ms=now_ms,
-                bound=() if group.is_plain else call.bound(group),
+                bound=() if group.is_plain else call.targets_with_carry(group),
             )
         except transitions.CounterFull as error:
             raise StoreRefused(str(error)) from error
@@ -83,7 +83,7 @@ class Engine:
         known = call.open(verb.id)
         group = group_of(known.targets) if known else NO_TARGETS
         try:
-            decision = transitions.grow(known, verb, balances=call.compared(group), now_ms=now_ms)
+            decision = transitions.grow(known, verb, balances=call.compared_balances(group), now_ms=now_ms)
         except transitions.CounterFull as error:
             raise StoreRefused(str(error)) from error
         call.apply(Op.GROW, verb.id, decision, group, reason=verb.reason)
@@ -121,10 +121,10 @@ class Engine:
         decision = transitions.transfer(
             self._tables.adjustment(verb.id),
             verb,
-            balances=call.compared(sources),
+            balances=call.compared_balances(sources),
             leases_due=call.leases_due(verb.sources),
             now_ms=now_ms,
-            bound=call.bound(sources),
+            bound=call.targets_with_carry(sources),
         )
         if decision.status is Status.TRANSFERRED:
             made = Adjustment(verb.id, group.targets, verb.amount, n_sources=len(verb.sources))

@@ -15,7 +15,14 @@ from budget_middleware.core.model import Balance, Counter, Reservation, Target
 from budget_middleware.core.statuses import BOOKED_BY_HAND, ONLY_HOLD, RETURNS_RECORDED, Op, State, Status
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.stores.base import SWEPT_PER_VERB
-from budget_middleware.stores.counters_read import NO_TARGETS, TargetGroup, bound, compared, group_of, new_group
+from budget_middleware.stores.counters_read import (
+    NO_TARGETS,
+    TargetGroup,
+    compared_balances,
+    group_of,
+    new_group,
+    targets_with_carry,
+)
 from budget_middleware.stores.retention import FORGOTTEN_EARLY, Retention
 from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
 
@@ -92,11 +99,11 @@ class EngineCall:
         self.apply(_EXPIRE, reservation.id, decision, group, reserve_trace=reservation.trace)
         return decision.becomes
 
-    def compared(self, group: TargetGroup) -> Sequence[Balance]:
+    def compared_balances(self, group: TargetGroup) -> Sequence[Balance]:
         """What the limits of targets are compared with."""
         if group.is_plain:
             return self._balances(group)
-        return compared(self._tables, group, now_ms=self._now_ms)
+        return compared_balances(self._tables, group, now_ms=self._now_ms)
 
     def _balances(self, group: TargetGroup) -> Sequence[Balance]:
         read, balances = self._booked
@@ -105,9 +112,9 @@ class EngineCall:
             self._booked = group, balances
         return balances
 
-    def bound(self, group: TargetGroup) -> tuple[Target, ...]:
-        """Targets under the limits that bind now."""
-        return bound(self._tables, group)
+    def targets_with_carry(self, group: TargetGroup) -> tuple[Target, ...]:
+        """The targets under the limits that bind now."""
+        return targets_with_carry(self._tables, group)
 
     def apply(
         self,
@@ -175,10 +182,10 @@ class EngineCall:
         """
         retention, now_ms = self._retention, self._now_ms
         until_ms: dict[Counter, int] = {}
-        for counter, ends_ms in group.ends:
-            until_ms[counter] = (max(now_ms, ends_ms)) + retention.counters_ms
-        for counter, ends_ms in group.short_ends:
-            until_ms[counter] = max(now_ms, ends_ms) + retention.short_counters_ms
+        for counter, counted_until_ms in group.counted_until_ms:
+            until_ms[counter] = max(now_ms, counted_until_ms) + retention.counters_ms
+        for counter, counted_until_ms in group.short_counted_until_ms:
+            until_ms[counter] = max(now_ms, counted_until_ms) + retention.short_counters_ms
         balances = self._balances(group)
         if _EMPTY in balances:
             for counter, balance in zip(group.counters, balances, strict=True):
@@ -213,7 +220,7 @@ class EngineCall:
             if op not in ONLY_HOLD:
                 bookings += count
         self.meta = Meta(meta.generation, meta.limits_version, seq, bookings, entries, forget_voided_ms)
-        targets = group.targets if group.is_plain else self.bound(group)
+        targets = group.targets if group.is_plain else self.targets_with_carry(group)
         step = Step(seq, bookings, entries, self._now_ms, op, id_, status, targets, figures, *texts)
         self._tables.append(step, self.meta, is_voided=is_voided)
         if is_voided:
@@ -227,7 +234,7 @@ class EngineCall:
         status, meta = decision.status, self.meta
         read, balances = self._booked
         if read is not group or not group.is_plain:
-            balances = self.compared(group)
+            balances = self.compared_balances(group)
         return Answer(
             status,
             self._now_ms,

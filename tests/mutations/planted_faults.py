@@ -540,7 +540,7 @@ FAULTS = (
     Fault(
         "what is carried over is not in the journal",
         "stores/engine_call.py",
-        "targets = group.targets if group.is_plain else self.bound(group)",
+        "targets = group.targets if group.is_plain else self.targets_with_carry(group)",
         "targets = group.targets",
     ),
     Fault(

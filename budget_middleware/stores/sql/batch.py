@@ -106,7 +106,7 @@ def _counters_led_to(tables: WorkingSet, verbs: Sequence[Verb]) -> Wanted:
     asked = [target for verb in verbs if isinstance(verb, Reserve | Transfer) for target in verb.targets]
     counters = {target.counter for target in held}
     for target in (*held, *asked):
-        if target.series is not target.counter:
+        if target.is_rolling:
             counters.update(buckets_counted(target.series, now_ms=tables.now_ms))
     return tables.missing_counters(Wanted(counters=counters))
 
