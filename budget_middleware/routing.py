@@ -198,7 +198,12 @@ def is_call(route: Route, scope: Scope, *, document: object, n_bytes: int) -> bo
     if fields & _names_in(scope.get("query_string", b"")):
         return True
     items = document if isinstance(document, list) else [document]
-    return len(items) > _MOST_ITEMS or any(isinstance(item, dict) and not fields.isdisjoint(item) for item in items)
+    return len(items) > _MOST_ITEMS or any(isinstance(item, dict) and _has_one(item, fields) for item in items)
+
+
+def _has_one(item: Mapping[str, object], fields: frozenset[str]) -> bool:
+    """Whether an item has one of these fields, in capitals or not: some servers do not tell these apart."""
+    return not fields.isdisjoint(item) or any(name.lower() in fields for name in item)
 
 
 def _names_in(query: bytes) -> set[str]:

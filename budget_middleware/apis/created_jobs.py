@@ -18,7 +18,7 @@ from typing import ClassVar, Final, NamedTuple
 from budget_middleware.apis.base import Ask
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.model_names import names_of
-from budget_middleware.apis.reading import mapping_of, name_in
+from budget_middleware.apis.reading import id_in, mapping_of
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.job_kinds import JobKind
 from budget_middleware.core.outcome import Finish
@@ -97,7 +97,7 @@ class JobApi(JsonApi):
 
     def id_in(self, document: Mapping[str, object]) -> str:
         """The id under which later answers know the job."""
-        return name_in(document, "id") or ""
+        return id_in(document, "id") or ""
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Take the id of the job. Unless it has failed at once, whatever it says may cost what was estimated."""

@@ -22,7 +22,7 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
 from budget_middleware.apis.ordinary import EventPart, FailureFields, OrdinaryEvent
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body, text_in
+from budget_middleware.apis.reading import id_in, largest, list_of, mapping_of, name_in, parse_body, text_in
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools
 from budget_middleware.core.outcome import Finish
@@ -208,7 +208,7 @@ def _read(interaction: Mapping[str, object], seen: Seen) -> None:
     """Read what an interaction says of itself."""
     seen.service_tier = tier_name(name_in(interaction, "service_tier")) or seen.service_tier
     seen.take_model(name_in(interaction, "model") or name_in(interaction, "agent"))
-    if id_ := name_in(interaction, "id"):
+    if id_ := id_in(interaction, "id"):
         seen.job = GeminiInteractions.name, id_
     _read_end(interaction, seen)
 

@@ -16,6 +16,7 @@ from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.errors import anthropic_error, google_error
 from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.google_fields import values_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.model_names import names_of
 from budget_middleware.apis.openai_chat import OpenAIChat
@@ -24,7 +25,7 @@ from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
 from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, name_in, parse_body
+from budget_middleware.apis.reading import UNREADABLE, id_in, list_of, mapping_of, parse_body
 from budget_middleware.apis.repeated_fields import repeated_field, repeated_within
 from budget_middleware.apis.seen import Seen
 
@@ -61,7 +62,7 @@ class BatchApi(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Take the id of the batch. Its answer reports no usage, and whatever it says may cost what was estimated."""
         seen.continues_unread = True
-        if id_ := name_in(mapping_of(document), "id"):
+        if id_ := id_in(mapping_of(document), "id"):
             seen.job = self.name, id_
 
     def read_location(self, location: str, seen: Seen) -> None:
@@ -89,7 +90,7 @@ class OpenAIBatches(BatchApi):
 
     def input_file(self, body: object) -> str:
         """The id of the uploaded file."""
-        return name_in(mapping_of(body), "input_file_id") or ""
+        return id_in(mapping_of(body), "input_file_id") or ""
 
 
 class AnthropicBatches(BatchApi):
@@ -117,17 +118,25 @@ class GeminiBatches(BatchApi):
 
     name = GEMINI_BATCH
     provider = "gemini"
-    path = ends_in(r"/models/(?P<model>[^/]+?):batchGenerateContent")
+    path = ends_in(r"/(?:tuned)?models/(?P<model>[^/]+?):batchGenerateContent")
+
+    def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
+        """What every batch has. BadRequestError where its calls are named twice, by both spellings of a field."""
+        batch = mapping_of(mapping_of(body).get("batch"))
+        sources = [*values_of(batch, "inputConfig")]
+        if len(sources) > 1 or any(len([*values_of(mapping_of(source), "fileName")]) > 1 for source in sources):
+            raise BadRequestError("the batch names its calls twice")
+        return super().read_request(body, path=path, n_bytes=n_bytes, query=query)
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Take the last segment of its name, `batches/ID`."""
-        super().read_json({"id": (name_in(mapping_of(document), "name") or "").rpartition("/")[2]}, seen)
+        super().read_json({"id": (id_in(mapping_of(document), "name") or "").rpartition("/")[2]}, seen)
 
     def file_of_any_model(self, body: object) -> str:
         """The name of the uploaded file."""
         batch = mapping_of(mapping_of(body).get("batch"))
         source = mapping_of(batch.get("inputConfig") or batch.get("input_config"))
-        return name_in(source, "fileName") or name_in(source, "file_name") or ""
+        return id_in(source, "fileName") or id_in(source, "file_name") or ""
 
     def planned_calls(self, body: object, *, model: str | None, n_bytes: int) -> Iterator[PlannedCall]:
         """The requests that are inlined."""

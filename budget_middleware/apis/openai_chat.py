@@ -16,11 +16,11 @@ from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import (
     PartialBody,
+    id_in,
     largest,
     list_of,
     mapping_of,
     may_be_true,
-    name_in,
     parse_body,
     text_in,
     whole_number,
@@ -135,7 +135,7 @@ class OpenAIChat(JsonApi):
         """Read a whole completion, or the id of one that is deferred: xAI answers with that alone."""
         answer = mapping_of(document)
         self._read(answer, seen)
-        if answer.keys() == {"request_id"} and (id_ := name_in(answer, "request_id")):
+        if answer.keys() == {"request_id"} and (id_ := id_in(answer, "request_id")):
             seen.job, seen.continues_unread = (DEFERRED, id_), True
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:

@@ -12,7 +12,7 @@ from budget_middleware.apis.base import Ask
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import mapping_of, name_in
+from budget_middleware.apis.reading import id_in, mapping_of
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.usage import Usage
 
@@ -48,7 +48,7 @@ class OpenAIContainers(JsonApi):
         """Read the container that was made, and its memory if it says so."""
         answer: Mapping[str, object] = mapping_of(document)
         read_failure(answer, seen)
-        if name_in(answer, "id") is None:
+        if id_in(answer, "id") is None:
             return
         seen.readable = True
         seen.take_usage(_ONE)

@@ -21,7 +21,7 @@ from budget_middleware.apis.openai_realtime_events import error_event, head_of
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import mapping_of, milliseconds, name_in, parse_body
+from budget_middleware.apis.reading import id_in, mapping_of, milliseconds, name_in, parse_body
 from budget_middleware.apis.repeated_fields import texts_within
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.session_events import Asked, ServerEvent, Step
@@ -150,4 +150,4 @@ def _delegated(event: Mapping[str, object]) -> ServerEvent | None:
         return None
     lane = f"delegated {name_in(event, 'delegation_id') or ''}"
     body = {name: response[name] for name in ("model", "max_output_tokens", "service_tier") if name in response}
-    return ServerEvent(_STEPS.get(kind, Step.GOES_ON), lane, body=body, call_id=name_in(response, "id") or "")
+    return ServerEvent(_STEPS.get(kind, Step.GOES_ON), lane, body=body, call_id=id_in(response, "id") or "")

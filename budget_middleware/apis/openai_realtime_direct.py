@@ -17,7 +17,7 @@ from budget_middleware.apis.openai_realtime import OpenAIRealtime
 from budget_middleware.apis.openai_realtime_config import Agreed
 from budget_middleware.apis.openai_translations import OpenAITranslations
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.reading import id_in, list_of, mapping_of, parse_body, token_count
 from budget_middleware.apis.repeated_fields import repeated_in_settings
 from budget_middleware.apis.seen import Seen
 
@@ -81,7 +81,7 @@ class OpenAIRealtimeDirect(BatchApi):
         """Take the session's id, of which there may be none: a secret names it, an answer of WebRTC does not."""
         answer = mapping_of(document)
         known = seen.job
-        super().read_json({"id": name_in(mapping_of(answer.get("session")), "id") or name_in(answer, "id")}, seen)
+        super().read_json({"id": id_in(mapping_of(answer.get("session")), "id") or id_in(answer, "id")}, seen)
         # What the request or the header names is the call itself.
         seen.job = known or seen.job
 

@@ -45,7 +45,7 @@ from budget_middleware.apis.openai_realtime_events import (
     only_transcribes,
 )
 from budget_middleware.apis.openai_realtime_talk import USUAL_SPEECH_MS, Talk
-from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, name_in, parse_body
+from budget_middleware.apis.reading import UNREADABLE, PartialBody, id_in, mapping_of, parse_body
 from budget_middleware.apis.session_events import Asked, ServerEvent, Step
 from budget_middleware.apis.session_time import SessionTime, body_of_time
 from budget_middleware.core.usage import Usage
@@ -178,7 +178,7 @@ class RealtimeConversation:
         return None
 
     def _transcribed(self, event: Mapping[str, object]) -> ServerEvent:
-        item, known = name_in(event, "item_id") or "", self._agreement.known
+        item, known = id_in(event, "item_id") or "", self._agreement.known
         is_timed = "seconds" in mapping_of(event.get("usage"))
         model = known.transcriber or (_USUAL_TRANSCRIBER if is_timed else self._agreement.agreed.model)
         return ServerEvent(
@@ -215,7 +215,7 @@ class RealtimeConversation:
         return ServerEvent(Step.BEGINS, id_, self._body({}), id_, asked_in=(_TALK, _BESIDE), model=model)
 
     def _response_event(self, head: EventHead, response: Mapping[str, object]) -> ServerEvent | None:
-        id_ = name_in(response, "id") or ""
+        id_ = id_in(response, "id") or ""
         is_end = head.type == RESPONSE_DONE
         if is_end and id_ and self._begun.has_ended(id_):
             # Told twice.

@@ -13,7 +13,7 @@ from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.ordinary import FailureFields, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.reading import id_in, largest, list_of, mapping_of, name_in, parse_body, token_count
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, modes_of, take_item
 from budget_middleware.core.usage import Usage, UsageClass
@@ -120,7 +120,7 @@ class OpenAIResponses(JsonApi):
         read_failure(response, seen)
         seen.take_reason(mapping_of(response.get("incomplete_details")).get("reason") or response.get("status"))
         read_openai_usage(response, seen)
-        if response.get("background") is True and (id_ := name_in(response, "id")):
+        if response.get("background") is True and (id_ := id_in(response, "id")):
             seen.job = self.name, id_
         for index, item in enumerate(list_of(response.get("output"))):
             take_item(mapping_of(item), index, seen)

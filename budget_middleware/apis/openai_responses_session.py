@@ -14,7 +14,7 @@ import msgspec
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_responses import OpenAIResponses
-from budget_middleware.apis.reading import mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.reading import id_in, mapping_of, parse_body, token_count
 from budget_middleware.apis.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.apis.stream_errors import error_with_type
 
@@ -69,7 +69,7 @@ class OpenAIResponsesSession:
         if head.type in _BEGINS or head.type in _ENDS:
             response = mapping_of(_parsed(data).get("response"))
             step = Step.BEGINS if head.type in _BEGINS else Step.ENDS
-            return ServerEvent(step, lane, body=response, call_id=name_in(response, "id") or "")
+            return ServerEvent(step, lane, body=response, call_id=id_in(response, "id") or "")
         if head.type == "error":
             return ServerEvent(Step.REFUSED, lane, status=token_count(_parsed(data).get("status")) or 500)
         if head.type.startswith("response.") and not head.type.startswith(_ABOUT_STEERING):

@@ -17,6 +17,7 @@ UNREADABLE: Final = object()
 MAX_TOKENS: Final = 1_000_000_000
 # A name in an answer that is longer is not believed either.
 MAX_NAME: Final = 256
+MAX_ID: Final = 1_024
 # What is shown of a usage that could not be reconciled.
 MAX_SHOWN_FIELDS: Final = 12
 _FIELD: Final = re.compile(r"[A-Za-z_]{1,40}", re.ASCII)
@@ -141,6 +142,12 @@ def name_in(source: Mapping[str, object], field: str) -> str | None:
     """A name in an answer; None for what is no text, empty, or too long to be one."""
     value = source.get(field)
     return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME else None
+
+
+def id_in(source: Mapping[str, object], field: str) -> str | None:
+    """An id in a request or an answer. A gateway that manages ids of its own has others' in it, and more."""
+    value = source.get(field)
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_ID else None
 
 
 def last_segment(name: str) -> str:

@@ -6,7 +6,16 @@ from typing import Final
 from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage, used_by_itself
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import MAX_TOKENS, list_of, mapping_of, name_in, text_in, token_count, whole_number
+from budget_middleware.apis.reading import (
+    MAX_TOKENS,
+    id_in,
+    list_of,
+    mapping_of,
+    name_in,
+    text_in,
+    token_count,
+    whole_number,
+)
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.job_kinds import JobKind
 from budget_middleware.core.usage import Usage
@@ -35,8 +44,8 @@ class OpenAIFineTuning(JobApi):
             mapping_of(body.get("hyperparameters")),
         )
         epochs = [whole_number(holder, "n_epochs") for holder in holders if holder.get("n_epochs") != "auto"]
-        times = min(next(filter(None, epochs), _USUAL_EPOCHS), MAX_TOKENS)
-        return JobPlan(Usage(), file=name_in(body, "training_file") or "", times=times)
+        times = min(max(filter(None, epochs), default=_USUAL_EPOCHS), MAX_TOKENS)
+        return JobPlan(Usage(), file=id_in(body, "training_file") or "", times=times)
 
     def state(self, document: object) -> JobState | None:
         """The state of a job, and the tokens that it has trained. By the hour it is the time from its creation on: what
@@ -46,7 +55,7 @@ class OpenAIFineTuning(JobApi):
         nothing of a job that has failed (help.openai.com, "Billing guide for the Reinforcement Fine Tuning API").
         """
         job = mapping_of(document)
-        id_, status = name_in(job, "id"), job.get("status")
+        id_, status = id_in(job, "id"), job.get("status")
         if id_ is None or status is None:
             return None
         trained = token_count(job.get("trained_tokens"))
@@ -83,7 +92,7 @@ class OpenAIEvals(JobApi):
     def state(self, document: object) -> JobState | None:
         """The state of a run, and what each model has used, whatever became of it: calls that were made cost."""
         run = mapping_of(document)
-        id_, status = name_in(run, "id"), run.get("status")
+        id_, status = id_in(run, "id"), run.get("status")
         if id_ is None or status is None:
             return None
         used = tuple(filter(None, map(_used_by, list_of(run.get("per_model_usage")))))

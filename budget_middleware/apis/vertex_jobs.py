@@ -16,11 +16,11 @@ from budget_middleware.apis.google_fields import both, values_of
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import (
     MAX_TOKENS,
+    id_in,
     largest,
     largest_count,
     last_segment,
     mapping_of,
-    name_in,
     text_in,
 )
 from budget_middleware.core.job_kinds import JobKind
@@ -53,7 +53,7 @@ class _VertexJob(JobApi):
 
     def id_in(self, document: Mapping[str, object]) -> str:
         """The last segment of its name."""
-        return last_segment(name_in(document, "name") or "")
+        return last_segment(id_in(document, "name") or "")
 
     def state(self, document: object) -> JobState | None:
         """The state of a job, and what it shows that was used. What failed is free if it shows nothing of that."""

@@ -14,6 +14,7 @@ from budget_middleware.apis.openai_usage import take_cost
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import (
     MAX_TOKENS,
+    id_in,
     largest,
     list_of,
     mapping_of,
@@ -52,7 +53,7 @@ class OpenAIVideos(JobApi):
         """Its seconds and size; of one that is made of another, what that one had."""
         before, last = ["", *path.rstrip("/").split("/")][-2:]
         last, source = last.lower(), mapping_of(body.get("video"))
-        made_of = before if last == "remix" else name_in(source, "id") or ""
+        made_of = before if last == "remix" else id_in(source, "id") or ""
         is_made_of = last in ("remix", "edits", "extensions") or "video" in body
         asked = _bounded(largest(body, *_SECONDS))
         is_sora = "sora" in (text_in(body, "model") or self.default_model)
@@ -72,7 +73,7 @@ class OpenAIVideos(JobApi):
 
     def id_in(self, document: Mapping[str, object]) -> str:
         """Its `id`; xAI's `request_id`."""
-        return name_in(document, "id") or name_in(document, "request_id") or ""
+        return id_in(document, "id") or id_in(document, "request_id") or ""
 
     def state(self, document: object) -> JobState | None:
         """The state of a video object. xAI's names no id, and its length in `video`."""
@@ -125,7 +126,7 @@ class GeminiVideos(JobApi):
 
     def id_in(self, document: Mapping[str, object]) -> str:
         """The last segment of its name, `…/operations/ID`."""
-        return (name_in(document, "name") or "").rpartition("/")[2]
+        return (id_in(document, "name") or "").rpartition("/")[2]
 
     def state(self, document: object) -> JobState | None:
         """The state of an operation, and how many videos it has made.

@@ -140,6 +140,50 @@ async def test_a_batch_with_a_call_that_was_cut_is_held_at_the_operators_estimat
     assert await bench.figures() == ("0.00", "0.25")
 
 
+@pytest.mark.parametrize(
+    "size", [{"sizeBytes": "4321"}, {"size_bytes": 4_321}, {"sizeBytes": None}, {"sizeBytes": 5.5}]
+)
+async def test_of_a_file_of_another_size_than_came_by_nothing_is_known(bench, size):
+    """Two places, or two uploads, that a request names: the app has taken the other one."""
+    app = ScriptedApp(*json_answer({"file": {"name": "files/f1", **size}}))
+    await post_piece(bench, planned(200), offset=0, is_last=True, app=app)
+    await create(bench)
+    assert await bench.figures() == ("0.00", "0.25" if size != {"sizeBytes": None} else "0.10")
+
+
+@pytest.mark.parametrize("as_text", [str, int])
+async def test_a_file_says_how_long_it_is(bench, as_text):
+    app = ScriptedApp(*json_answer({"file": {"name": "files/f1", "sizeBytes": as_text(len(planned(200)))}}))
+    await post_piece(bench, planned(200), offset=0, is_last=True, app=app)
+    await create(bench)
+    assert await bench.figures() == ("0.00", "0.10")
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"inputConfig": {"fileName": "files/f1"}, "input_config": {"fileName": "files/f2"}},
+        {"inputConfig": {"fileName": "files/f1", "file_name": "files/f2"}},
+        {"input_config": {"fileName": "files/f1", "file_name": "files/f2"}},
+    ],
+)
+async def test_calls_that_are_named_twice_are_refused(memory, batch):
+    """Nobody knows which of two spellings counts."""
+    app = ScriptedApp(*json_answer({}))
+    played = await call(memory.guard(app), {"batch": batch}, path=CREATE, headers=bearer())
+    assert (played.status, app.scopes) == (400, [])
+
+
+async def test_a_batch_of_a_tuned_model_is_held(bench):
+    answer = {"name": "batches/b1", "metadata": {"state": "BATCH_STATE_PENDING"}}
+    body = {"batch": {"inputConfig": {"fileName": "files/f1"}}}
+    path = "/v1beta/tunedModels/mine:batchGenerateContent"
+    await call(
+        bench.guard(ScriptedApp(*json_answer(answer)), job_estimate_usd="0.25"), body, path=path, headers=bearer()
+    )
+    assert await bench.figures() == ("0.00", "0.25")
+
+
 @pytest.mark.parametrize("offset", ["9" * 5_000, "-1", "\xb2", "1_0", ""], ids=["long", "below", "odd", "line", "none"])
 async def test_an_offset_that_is_no_count_of_bytes_passes_and_counts_nothing(memory, offset):
     await post_piece(memory, planned(200), offset=offset, is_last=True)

@@ -73,6 +73,13 @@ async def test_training_is_held_by_its_file_and_booked_by_what_was_trained(bench
         assert await bench.figures() == ("0.05", "0.00")
 
 
+async def test_of_two_numbers_of_epochs_the_larger_one_is_held(memory):
+    await upload(memory, b"x" * 400)
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 1}}}
+    await create(memory, method=method, hyperparameters={"n_epochs": 5})
+    assert await memory.figures() == ("0.00", "0.05")
+
+
 async def test_only_the_length_of_a_file_is_kept(memory):
     await upload(memory, EXAMPLE)
     assert "secret words" not in str(vars(memory.reader))

@@ -13,7 +13,7 @@ predecessor did not come by, nothing is known.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs
@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.jobs import read_google_line
 from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.reading import mapping_of, name_in, parse_body
+from budget_middleware.apis.reading import id_in, mapping_of, parse_body
 from budget_middleware.apis.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
@@ -141,8 +141,17 @@ async def _keep(ledger: Ledger, piece: Piece, reader: PieceReader, answer: KeptA
     plan = reader.finish(is_last=piece.is_last)
     name = _piece_fact(piece.upload, piece.offset + reader.n_bytes)
     if piece.is_last:
-        file = name_in(mapping_of(mapping_of(parse_body(answer.body)).get("file")), "name")
-        if not (file and plan.requests and plan.may_plan):
+        file = mapping_of(mapping_of(parse_body(answer.body)).get("file"))
+        id_, is_whole = id_in(file, "name"), _is_of_size(file, piece.offset + reader.n_bytes)
+        if not (id_ and is_whole and plan.requests and plan.may_plan):
             return
-        name = google_file_fact(file)
+        name = google_file_fact(id_)
     await keep_plan(ledger, name, plan.packed(), keep_ms=FILE_KEPT_MS)
+
+
+def _is_of_size(file: Mapping[str, object], n_bytes: int) -> bool:
+    """Whether a file has as many bytes as came by, where it says so: another upload may have been named than was read,
+    or another place in it.
+    """
+    size = file.get("sizeBytes", file.get("size_bytes"))
+    return size is None or size in (n_bytes, str(n_bytes))

@@ -17,7 +17,7 @@ from budget_middleware.apis.form import FormReader
 from budget_middleware.apis.jobs import planned_in
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body
+from budget_middleware.apis.reading import id_in, list_of, mapping_of, parse_body
 from budget_middleware.apis.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
@@ -114,7 +114,7 @@ async def pass_part(
     reader = PartReader(boundary, quoting, max_line_bytes=max_line_bytes)
 
     async def keep(answer: object) -> None:
-        part = name_in(mapping_of(answer), "id")
+        part = id_in(mapping_of(answer), "id")
         if part and reader.plan.n_bytes:
             await keep_plan(ledger, _part_fact(upload, part), reader.plan.packed(), keep_ms=PART_KEPT_MS)
 
@@ -139,7 +139,7 @@ async def pass_completion(
 
     async def keep() -> None:
         file = mapping_of(mapping_of(parse_body(answer.body)).get("file"))
-        id_, parts = name_in(file, "id"), await _parts(ledger, upload, _part_ids(asked.body))
+        id_, parts = id_in(file, "id"), await _parts(ledger, upload, _part_ids(asked.body))
         n_bytes = sum(part.n_bytes for part in parts)
         if not id_ or file.get("bytes", n_bytes) != n_bytes:
             return

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware.apis.form import FormReader
 from budget_middleware.apis.jobs import planned_in
 from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.reading import mapping_of, name_in
+from budget_middleware.apis.reading import id_in, mapping_of
 from budget_middleware.apis.splitting import Event
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, PlannedSums, file_fact
@@ -89,7 +89,7 @@ async def pass_upload(
 async def _keep(ledger: Ledger, reader: UploadReader, answer: object) -> None:
     if not (reader.sums.requests or reader.training_bytes):
         return
-    file_id = name_in(mapping_of(answer), "id")
+    file_id = id_in(mapping_of(answer), "id")
     if not file_id:
         return
     fact, text = file_fact(file_id), reader.sums.packed()
