@@ -9,15 +9,17 @@ A `Look` is a request for one of these.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final, NamedTuple
+
+import msgspec
 
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.jobs import ANTHROPIC_BATCH, BATCHED, GEMINI, GEMINI_BATCH, IMAGES, MESSAGES, OPENAI_BATCH
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.reading import id_in, list_of, mapping_of, parse_body, token_count
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.usage import Usage
 
@@ -87,7 +89,7 @@ def read_batch(api: str, document: object) -> BatchState | None:
     batch = mapping_of(document)
     if api == GEMINI_BATCH:
         return _gemini_state(batch)
-    id_, counts, seen = name_in(batch, "id"), mapping_of(batch.get("request_counts")), Seen()
+    id_, counts, seen = id_in(batch, "id"), mapping_of(batch.get("request_counts")), Seen()
     if not id_:
         return None
     if api == ANTHROPIC_BATCH:
@@ -95,12 +97,12 @@ def read_batch(api: str, document: object) -> BatchState | None:
         return BatchState(id_, is_over, token_count(counts.get("succeeded")))
     is_over = batch.get("status") in _ENDED
     read_openai_usage(batch, seen)
-    done, output_file = token_count(counts.get("completed")), name_in(batch, "output_file_id") or ""
+    done, output_file = token_count(counts.get("completed")), id_in(batch, "output_file_id") or ""
     return BatchState(id_, is_over, done, output_file, (seen,), shows_usage=seen.usage not in (None, Usage()))
 
 
 def _gemini_state(operation: Mapping[str, object]) -> BatchState | None:
-    name, metadata = name_in(operation, "name"), mapping_of(operation.get("metadata"))
+    name, metadata = id_in(operation, "name"), mapping_of(operation.get("metadata"))
     if not name:
         return None
     output = mapping_of(operation.get("response") or metadata.get("output"))
@@ -110,7 +112,7 @@ def _gemini_state(operation: Mapping[str, object]) -> BatchState | None:
     # Where there is a file of them, they are not shown here; and one that has succeeded has some.
     is_shown = inlined or not str(metadata.get("state")).endswith("_SUCCEEDED")
     done = len(answers) if is_shown and not output.keys() - {"inlinedResponses"} else None
-    file = (name_in(output, "responsesFile") or "").rpartition("/")[2]
+    file = (id_in(output, "responsesFile") or "").rpartition("/")[2]
     id_, seen = name.rpartition("/")[2], map(_seen_of_gemini, answers)
     return BatchState(id_, is_over, done, file, seen, is_each=True, shows_usage=bool(answers))
 
@@ -139,7 +141,7 @@ def read_result(api: str, line: bytes) -> Seen | None:
         return None
     body = mapping_of(response.get("body"))
     status = response.get("status_code")
-    if result and (not response or (isinstance(status, int) and status >= 300)):
+    if (isinstance(status, int) and status >= 300) or (not response and result.get("error")):
         return None
     # Images alone do not say what they are.
     unnamed = IMAGES if "data" in body else BATCHED[0]
@@ -153,3 +155,52 @@ _OF_OBJECT: Final[Mapping[str, Api]] = {
     "list": BATCHED[2],
     "text_completion": BATCHED[3],
 }
+
+
+class NamedOutput(NamedTuple):
+    """A file of results, and the batch that it is named after."""
+
+    file: str
+    batch: str
+
+
+class _File(msgspec.Struct, gc=False):
+    id: str | None = None
+    purpose: str | None = None
+    filename: str | None = None
+
+
+class _Files(_File):
+    """A file, or a list of them; the rest is passed over."""
+
+    data: list[_File] = []
+
+
+_read_files = msgspec.json.Decoder(_Files).decode
+_OUTPUT_NAME: Final = re.compile(r"(?P<batch>[A-Za-z0-9_-]{1,200})_output\.jsonl", re.ASCII)
+_MOST_OUTPUTS: Final = 1_000
+
+
+def outputs_named_in(text: bytes) -> Sequence[NamedOutput]:
+    """The files of results in an answer about files, whose provider names them after their batch.
+
+    Nobody uploads a file for that purpose.
+    """
+    try:
+        listed = _read_files(text)
+    except (ValueError, RecursionError):
+        return ()
+    outputs = [
+        NamedOutput(file.id, found["batch"])
+        for file in (listed, *listed.data)
+        if file.purpose == "batch_output" and file.id and (found := _OUTPUT_NAME.fullmatch(file.filename or ""))
+    ]
+    return outputs[:_MOST_OUTPUTS]
+
+
+def batch_named_by(file_id: str) -> str:
+    """The batch of Gemini's that a file of results is named after; "" if it is named otherwise."""
+    return file_id.removeprefix(_GEMINI_OUTPUT) if file_id.startswith(_GEMINI_OUTPUT) else ""
+
+
+_GEMINI_OUTPUT: Final = "batch-"

@@ -18,6 +18,7 @@ _READABLE: Final = re.compile(rb"\s*(?:json|sse|media)\s*(?:;.*)?", re.IGNORECAS
 # Without the hyphens, which some servers take for underscores and others leave out.
 _HEADER: Final = b"xgoogfieldmask"
 _OF_PIECES: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
+_BY_THE_SERVER: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 _SEPARATORS: Final = re.compile(rb"([&;])")
 # A gateway in between may decode a name once more before it passes it on.
 _MOST_DECODINGS: Final = 4
@@ -30,7 +31,12 @@ def without_field_mask(scope: Scope) -> Scope:
 
 
 def in_one_piece(scope: Scope) -> Scope:
-    """The scope of a request for an answer that is neither a part of it nor compressed."""
+    """The scope of a request for an answer that is neither a part of it nor compressed, nor a file that the server
+    would send by itself.
+    """
+    extensions = scope.get("extensions")
+    if extensions:
+        scope = {**scope, "extensions": {name: extensions[name] for name in extensions if name not in _BY_THE_SERVER}}
     return {**scope, "headers": [field for field in scope["headers"] if field[0].lower() not in _OF_PIECES]}
 
 

@@ -45,6 +45,13 @@ _DIRECT: Final = Refusal(
 )
 
 
+UNCLEAR_PATH: Final = Refusal(
+    status=400,
+    reason=Reason.BAD_REQUEST,
+    message="The path of the request could be read in several ways, which name different models, APIs or jobs.",
+)
+
+
 class UnmeteredRequests:
     """Passes requests on to the app without a reservation, or refuses them."""
 
@@ -72,11 +79,7 @@ class UnmeteredRequests:
 
     def _decide(self, route: Route, scope: Scope) -> Refusal | None:
         if route.kind is RouteKind.UNCLEAR and self._enforces:
-            return Refusal(
-                status=400,
-                reason=Reason.BAD_REQUEST,
-                message="The path of the request could be read in several ways, which name different models or APIs.",
-            )
+            return UNCLEAR_PATH
         if route.api is not None and route.api is self.refused_api:
             return _DIRECT
         method = _WEBSOCKET if scope["type"] == "websocket" else scope["method"]
@@ -114,6 +117,13 @@ class UnmeteredRequests:
             return
         self._refused.add(template)
         _log.warning("%s %r is refused by BUDGET_UNMETERED=refuse (BUDGET_ROUTES can let it pass)", method, template)
+
+
+async def refuse_unclear(scope: Scope, send: Send, *, ledger: Ledger) -> None:
+    """Refuse a request that may be answered as if it were another one."""
+    ledger.telemetry.metrics.count_request(status=str(UNCLEAR_PATH.reason), model="other")
+    api = _api_of(Route(RouteKind.UNCLEAR, scope["path"]), scope)
+    await send_refusal(api, UNCLEAR_PATH, send, headers=retry_headers(UNCLEAR_PATH.reason, call_s=0))
 
 
 def template_of(path: str) -> str:

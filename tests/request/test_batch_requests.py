@@ -135,6 +135,27 @@ async def test_a_batch_of_videos_is_booked_at_the_operators_estimate(bench):
     assert await bench.figures() == ("0.25", "0.00")
 
 
+@pytest.mark.parametrize("name", ["INPUT_FILE_ID", "Input_Blob"])
+async def test_a_batch_in_capitals_is_one(memory, name):
+    """Some servers do not tell letters apart."""
+    await create(memory, body={name: "file-in"}, job_estimate_usd="0.25")
+    assert await memory.figures() == ("0.00", "0.25")
+
+
+LONG = "x" * 1_000
+
+
+async def test_ids_that_a_gateway_has_made_long(bench):
+    """They have others' ids in them: as of files that LiteLLM manages."""
+    await upload(bench, planned(600, 200), id_=f"in{LONG}")
+    made = {**CREATED, "id": f"batch{LONG}"}
+    await create(bench, made, body={"input_file_id": f"in{LONG}"})
+    assert await bench.figures() == ("0.00", "0.40")
+    await look(bench, f"{BATCHES}/batch{LONG}", ended(id=f"batch{LONG}", output_file_id=f"out{LONG}"))
+    await look(bench, f"/v1/files/out{LONG}/content", lines(results(100, 200)))
+    assert await bench.figures() == ("0.15", "0.00")
+
+
 async def test_a_batch_whose_calls_lie_in_the_providers_storage_is_held_at_the_operators_estimate(bench):
     body = {"input_blob": "https://x/in.jsonl", "endpoint": "/chat/completions", "completion_window": "24h"}
     await create(bench, body=body, path="/openai/batches", job_estimate_usd="0.25")

@@ -60,8 +60,9 @@ class Worker(NamedTuple):
     provider: Provider
     sockets: list[Socket]
 
-    async def post(self, path, body=None):
-        answer = await call(self.guard, body or {"session": {"model": "voice"}}, path=path, headers=bearer())
+    async def post(self, path, body=None, **headers):
+        asked = {**bearer(), **headers}
+        answer = await call(self.guard, body or {"session": {"model": "voice"}}, path=path, headers=asked)
         return answer.status
 
     async def attach(self, *, query=b"call_id=rtc_1", path="/v1/realtime"):
@@ -205,6 +206,19 @@ async def test_f69_it_is_booked_once_whoever_hangs_up(bench, open_worker):
     await asyncio.gather(*(worker.post(f"{CALLS}/rtc_1/hangup") for worker in workers))
     assert await settled(bench, *workers) == (0.3, 0)
     assert (await bench.ops()).count(Op.FINALIZE) == 1
+
+
+@pytest.mark.parametrize("meant", ["OPTIONS", "head", "GET", "DELETE"])
+async def test_a_hangup_that_may_be_meant_otherwise_ends_nothing(bench, open_worker, meant):
+    """What is answered 2xx to another method has hung up nobody."""
+    worker = open_worker()
+    await worker.post(CALLS)
+    bench.clock.advance(s=2)
+    assert await worker.post(f"{CALLS}/rtc_1/hangup", **{"x-http-method-override": meant}) == 200
+    assert await settled(bench, worker) == (0, 2)
+    assert await worker.post(f"{CALLS}/rtc_1/hangup", **{"x-http-method-override": ""}) == 200
+    spent, held = await settled(bench, worker)
+    assert (spent < 1, held) == (True, 0)
 
 
 async def test_f69_a_hangup_waits_for_what_another_worker_watches(bench, open_worker):

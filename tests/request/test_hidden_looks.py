@@ -2,15 +2,16 @@
 
 import asyncio
 import gzip
+import json
 
 import pytest
 from starlette.responses import StreamingResponse
 
 from budget_middleware.testing import PlayedRequest, ScriptedApp, call, chunk, json_answer, start
-from tests.request.test_batch_requests import BATCHES, create, ended, lines, results, upload
+from tests.request.test_batch_requests import BATCHES, UPLOAD, create, ended, form, lines, results, upload
 from tests.request.test_batch_requests import planned as calls
 from tests.request.turns import turns_during
-from tests.request.wire import bearer
+from tests.request.wire import ask, bearer, completion
 
 CONTENT = "/v1/files/file-out/content"
 RESPONSE = {"id": "resp_1", "object": "response", "background": True, "model": "plain", "status": "queued"}
@@ -70,6 +71,99 @@ async def test_a_batch_is_seen_however_its_path_is_spelled(memory, path):
     assert await memory.figures() == ("0.15", "0.00")
 
 
+@pytest.mark.parametrize("spelling", ["?/../../x", "#/../../../x", ";/../../x", "?/../../embeddings", "?/../resp_2"])
+async def test_a_look_behind_another_path_is_seen(memory, spelling):
+    """To an app that cuts the path there it is the look; one that takes steps back sees something else."""
+    await begin_response(memory)
+    await look(memory, f"/v1/responses/resp_1{spelling}", json_answer(DONE))
+    assert await memory.figures() == ("0.10", "0.00")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{CONTENT}?/../../../batches/batch_2",
+        "/v1/files/file-in/content?/../../file-out/content",
+        f"{CONTENT}?/../../../responses/resp_1",
+        f"{CONTENT}?{'a' * 9_000}",
+        f"{CONTENT}{'%253F' * 4_000}",
+    ],
+    ids=["a batch", "another file", "a response", "too long", "encoded too often"],
+)
+async def test_a_path_that_may_be_looks_at_two_jobs_is_refused(memory, path):
+    await end_batch(memory)
+    app = ScriptedApp(*lines(results(100, 200)))
+    played = await call(memory.guard(app), path=path, method="GET", headers=bearer())
+    assert (played.status, played.json()["error"]["code"]) == (400, "budget_bad_request")
+    assert app.scopes == []
+    assert await memory.figures() == ("0.00", "0.40")
+    played = await call(memory.guard(app, mode="shadow"), path=path, method="GET", headers=bearer())
+    assert played.status == 200
+
+
+@pytest.mark.parametrize("content", [b"{}\n", results(1), b'{"object": "model"}', b"<html>"])
+async def test_what_may_be_no_results_at_all_costs_the_estimate(memory, content):
+    """The app may have read the path as that of something else, which the client has chosen."""
+    await end_batch(memory)
+    await look(memory, f"{CONTENT}?/../../../x", lines(content, pieces=1))
+    assert await memory.figures() == ("0.40", "0.00")
+
+
+async def test_what_may_be_another_completion_costs_the_estimate(memory):
+    created = ScriptedApp(*json_answer({"request_id": "d1"}))
+    body = {**ask(600), "model": "plain", "deferred": True}
+    await call(memory.guard(created), body, path="/v1/chat/completions", headers=bearer())
+    assert await memory.figures() == ("0.00", "0.60")
+    answer = completion(1)
+    await look(memory, "/v1/chat/deferred-completion/d1?/../../../x", answer)
+    assert await memory.figures() == ("0.60", "0.00")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+async def test_results_without_a_line_are_none(memory, content):
+    await end_batch(memory)
+    await look(memory, CONTENT, [start(200), chunk(content, is_last=True)])
+    assert await memory.figures() == ("0.00", "0.40")
+
+
+@pytest.mark.parametrize("line", [b'{"object": "model"}', b'{"custom_id": "c", "response": null, "error": null}'])
+async def test_lines_that_are_no_results_are_not_free(memory, line):
+    await end_batch(memory)
+    await look(memory, CONTENT, lines(line, pieces=1))
+    assert await memory.figures() == ("0.40", "0.00")
+
+
+async def test_calls_that_were_not_answered_are_free(memory):
+    await end_batch(memory)
+    refused = {"custom_id": "c", "response": {"status_code": 400, "body": {"error": {}}}, "error": None}
+    expired = {"custom_id": "d", "response": None, "error": {"code": "batch_expired"}}
+    await look(memory, CONTENT, lines("\n".join(map(json.dumps, (refused, expired))).encode()))
+    assert await memory.figures() == ("0.00", "0.00")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD"])
+async def test_any_method_that_is_meant_as_a_get_is_seen(memory, method):
+    await begin_response(memory)
+    asked = {"x-http-method-override": "GET"}
+    await look(memory, "/v1/responses/resp_1", json_answer(DONE), method=method, headers=asked)
+    assert await memory.figures() == ("0.10", "0.00")
+
+
+async def test_a_method_in_small_letters_is_seen(memory):
+    """As h11 passes it on; clients behind an app write it in capitals again."""
+    await begin_response(memory)
+    await look(memory, "/v1/responses/resp_1", json_answer(DONE), method="get")
+    assert await memory.figures() == ("0.10", "0.00")
+
+
+async def test_an_upload_that_may_be_a_look_is_refused(memory):
+    """What it is, a header says that not every app reads."""
+    app = ScriptedApp(*json_answer({"id": "file-in"}))
+    asked = {**UPLOAD, "x-http-method-override": "GET"}
+    played = await call(memory.guard(app), form(calls(600)), path="/v1/files", headers=asked)
+    assert (played.status, app.scopes) == (400, [])
+
+
 @pytest.mark.parametrize("header", ["x-http-method-override", "x-http-method", "x-method-override"])
 async def test_a_post_that_is_meant_as_a_get_is_seen(memory, header):
     await upload(memory, calls(600, 200))
@@ -119,11 +213,12 @@ async def test_results_that_cannot_be_unpacked_are_held_on(memory, encoding):
 class Download:
     """An app that streams results, as Starlette does: it ends when it hears that the client has gone."""
 
-    def __init__(self, pieces):
+    def __init__(self, pieces, media_type=None):
         self._pieces = pieces
+        self._media_type = media_type
 
     async def __call__(self, scope, receive, send):
-        await StreamingResponse(self._send())(scope, receive, send)
+        await StreamingResponse(self._send(), media_type=self._media_type)(scope, receive, send)
 
     async def _send(self):
         for piece in self._pieces:

@@ -28,15 +28,18 @@ from budget_middleware.core.charges import USAGE, Charge, End
 from budget_middleware.core.outcome import Outcome
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
+from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.field_masks import in_one_piece, without_field_mask
+from budget_middleware.request.jobs.plain_answers import LeavingClient
 from budget_middleware.request.quote import Quote
 from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()
 _CHAT: Final = OpenAIChat()
 _INTERACTIONS: Final = GeminiInteractions()
+_EVENT_STREAM: Final = b"text/event-stream"
 _DEFERRED: Final = ends_in("/chat/deferred-completion/([^/]+)")
 _INTERACTION: Final = ends_in("/interactions/[^/:]+(?:[/:]cancel)?")
 
@@ -103,15 +106,18 @@ async def pass_and_book(
     max_body_bytes: int,
     api: Api = _CHAT,
     deferred: Job | None = None,
+    is_sure: bool = True,
 ) -> None:
     """Let the app answer what it has of a response, or of what is like one; if that reports its usage, book what is
     held for it.
 
-    A ``deferred`` completion does not name its job.
+    A ``deferred`` completion does not name its job. Not ``is_sure``: the answer may be about another one.
     """
     reader = AnswerReader(api, hide_usage=False, max_body_bytes=max_body_bytes)
     reader.seen.in_background = True
     status, is_over = 0, False
+    has_come = asyncio.Event()
+    client = LeavingClient(receive, send, has_come, reads_on=False)
 
     async def send_and_read(message: Message) -> None:
         nonlocal status, is_over
@@ -119,19 +125,26 @@ async def pass_and_book(
             status = message["status"]
             headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
             reader.begin(status, headers)
+            # A whole answer that was cut at its end is as good as whole. Who leaves a stream saves nothing.
+            client.reads_on = not HeaderTable(headers).get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
         elif message["type"] == "http.response.body" and not is_over:
             is_last = not message.get("more_body", False)
             reader.feed(bytes(message.get("body", b"")), last=is_last)
             is_over = is_last or reader.seen.terminal
             job = deferred or (Job(*reader.seen.job) if reader.seen.job is not None else None)
             if is_over and job is not None and status == 200:
-                ledger.run_in_background(_book(ledger, job, reader.seen))
-        await send(message)
+                ledger.run_in_background(_book(ledger, job, reader.seen, is_sure=is_sure))
+            if is_over:
+                has_come.set()
+        await client.send(message)
 
-    await app(in_one_piece(without_field_mask(scope)), receive, send_and_read)
+    try:
+        await app(in_one_piece(without_field_mask(scope)), client.receive, send_and_read)
+    finally:
+        has_come.set()
 
 
-async def _book(ledger: Ledger, job: Job, seen: Seen) -> None:
+async def _book(ledger: Ledger, job: Job, seen: Seen, *, is_sure: bool) -> None:
     if seen.continues_unread:
         return
     found = await ledger.tickets.find(job, is_over=True)
@@ -144,10 +157,11 @@ async def _book(ledger: Ledger, job: Job, seen: Seen) -> None:
     bill = Bill(Quote(Ask(model=model), ledger.prices.resolve(model), estimate_nanos), ledger.prices)
     evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
     if evidence.actual_nanos is not None:
-        charge = Charge(evidence.actual_nanos, USAGE)
+        charge = Charge(evidence.actual_nanos if is_sure else max(evidence.actual_nanos, estimate_nanos), USAGE)
         tokens = bill.tokens(charge, seen, ledger.tokens_counted)
-        await book_job(ledger, found, Amounts(charge.nanos, tokens, requests=1), bill=bill.packed(charge))
-    elif evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT:
+        packed = bill.packed(charge) if charge.nanos == evidence.actual_nanos else ""
+        await book_job(ledger, found, Amounts(charge.nanos, tokens, requests=1), bill=packed)
+    elif is_sure and evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT:
         await book_job(ledger, found, Amounts(requests=1))
 
 

@@ -17,7 +17,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.batch_states import BatchState, Look, LookKind, read_batch, read_result
+from budget_middleware.apis.batch_states import BatchState, Look, LookKind, batch_named_by, read_batch, read_result
+from budget_middleware.apis.jobs import GEMINI_BATCH
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.reading import parse_body
 from budget_middleware.apis.seen import Seen
@@ -31,6 +32,7 @@ from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job
+from budget_middleware.request.jobs.named_outputs import named_fact
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.stores.errors import NO_ANSWER
 
@@ -91,24 +93,36 @@ class BatchBill:
 
 
 async def pass_and_book_batch(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, look: Look, ledger: Ledger, max_line_bytes: int
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    look: Look,
+    ledger: Ledger,
+    max_line_bytes: int,
+    is_sure: bool,
 ) -> None:
-    """Let the app answer what it has of a batch; what that shows of its usage is booked."""
+    """Let the app answer what it has of a batch; what that shows of its usage is booked.
+
+    Not ``is_sure``: the app may read the path in another way, so that results may be none of this batch.
+    """
     if look.kind is LookKind.BATCH:
         answer = KeptAnswer(max_line_bytes)
         book = partial(_book_answer, ledger, look, answer)
-        await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=book)
+        whole = without_field_mask(scope)
+        await pass_and_read(app, whole, receive, send, feed=answer.feed, at_end=book, reads_on=True)
         return
     found, fact = None, _fact_of(look)
     # What a client has got as a whole, and nobody knows, need not be asked for again.
     is_unknown = False
     if not ledger.tickets.closed.has(fact):
         with suppress(*NO_ANSWER):
-            found = await _ticket_of_results(ledger, look)
-            is_unknown = found is None
+            found, is_proven = await _ticket_of_results(ledger, look)
+            is_unknown, is_sure = found is None, is_sure and is_proven
     if found is not None:
         reader = _ResultsReader(found, ledger, max_line_bytes)
-        book = partial(_book_results, ledger, found, reader)
+        book = partial(_book_results, ledger, found, reader, is_sure)
         whole = without_field_mask(scope)
         await pass_and_read(app, whole, receive, send, feed=reader.feed, at_end=book, reads_on=True)
     elif is_unknown:
@@ -123,6 +137,7 @@ class _ResultsReader:
 
     def __init__(self, found: OpenTicket, ledger: Ledger, max_line_bytes: int) -> None:
         self.bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))
+        self.n_lines = 0
         self._api = found.ticket.api
         self._lines = LineSplitter(max_event_bytes=max_line_bytes)
 
@@ -133,21 +148,27 @@ class _ResultsReader:
         self._read(self._lines.flush())
         # Lines that were too long to be read.
         self.bill.unclear += self._lines.n_skipped
+        self.n_lines += self._lines.n_skipped
         return self.bill
 
     def _read(self, lines: Iterable[Event]) -> None:
         for line in lines:
             if line.data is not None:
+                self.n_lines += 1
                 self.bill.add(read_result(self._api, line.data))
 
 
-async def _ticket_of_results(ledger: Ledger, look: Look) -> OpenTicket | None:
-    """The ticket of a batch by its results: these are read as they pass, so the store is asked before."""
-    id_: str | None = look.id
+async def _ticket_of_results(ledger: Ledger, look: Look) -> tuple[OpenTicket | None, bool]:
+    """The ticket of a batch by its results, and whether more than their name proves that they are its own. They are
+    read as they pass, so the store is asked before.
+    """
+    id_, is_proven = look.id, True
     if look.kind is LookKind.FILE:
-        name = _output_fact(look.id)
-        id_ = (await ledger.tickets.look_up_facts([name])).get(name)
-    return await ledger.tickets.look_up(*_jobs_of(look.apis, id_)) if id_ else None
+        shown, named = _output_fact(look.id), named_fact(look.id)
+        facts = await ledger.tickets.look_up_facts([shown, named])
+        by_name = batch_named_by(look.id) if GEMINI_BATCH in look.apis else ""
+        id_, is_proven = facts.get(shown) or facts.get(named) or by_name, shown in facts
+    return (await ledger.tickets.look_up(*_jobs_of(look.apis, id_)) if id_ else None), is_proven
 
 
 def _jobs_of(apis: Sequence[str], id_: str) -> list[Job]:
@@ -196,15 +217,19 @@ async def book_batch(ledger: Ledger, apis: Sequence[str], document: object, *, i
         await _remember_output(ledger, state)
 
 
-async def _book_results(ledger: Ledger, found: OpenTicket, reader: _ResultsReader) -> None:
-    await _book_bill(ledger, found, reader.finish())
+async def _book_results(ledger: Ledger, found: OpenTicket, reader: _ResultsReader, is_sure: bool) -> None:
+    bill = reader.finish()
+    # A batch of which nothing was answered has no results at all.
+    if reader.n_lines:
+        await _book_bill(ledger, found, bill, is_sure=is_sure)
 
 
-async def _book_bill(ledger: Ledger, found: OpenTicket, bill: BatchBill) -> None:
+async def _book_bill(ledger: Ledger, found: OpenTicket, bill: BatchBill, *, is_sure: bool = True) -> None:
     nanos = bill.nanos
-    if bill.unclear:
+    if bill.unclear or not is_sure:
         # What is not understood is never free.
         nanos = max(nanos, (found.reservation.asked or found.reservation.held).usd)
+    if bill.unclear:
         _log.warning("of %s %d calls show no usage: booked at its estimate", found.ticket.job, bill.unclear)
     await book_job(ledger, found, Amounts(nanos, bill.tokens, requests=1), bill=bill.packed(nanos))
 

@@ -28,7 +28,7 @@ async def pass_and_book_list(
     """Let the app answer with its list of jobs, and book those that it shows to be over."""
     answer = KeptAnswer(max_body_bytes)
     book = partial(_book_each, ledger, listed, answer)
-    await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=book)
+    await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=book, reads_on=True)
 
 
 async def _book_each(ledger: Ledger, listed: Listed, answer: KeptAnswer) -> None:

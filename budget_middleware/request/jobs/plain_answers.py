@@ -35,7 +35,7 @@ async def pass_and_read(
     when all has been read: who leaves before the last piece has had what came before it.
     """
     answer = _PassingAnswer(feed, at_end)
-    client = _Client(receive, send, answer) if reads_on else None
+    client = LeavingClient(receive, send, answer.is_over) if reads_on else None
 
     async def send_and_read(message: Message) -> None:
         await answer.read(message)
@@ -80,28 +80,35 @@ class _PassingAnswer:
             await asyncio.sleep(0)
 
 
-class _Client:
-    """A client that may leave: what it would have got is read all the same."""
+class LeavingClient:
+    """A client that may leave: what it would have got until the answer ``is_over`` is read all the same, unless nothing
+    ``reads_on``.
+    """
 
-    def __init__(self, receive: Receive, send: Send, answer: _PassingAnswer) -> None:
+    def __init__(self, receive: Receive, send: Send, is_over: asyncio.Event, *, reads_on: bool = True) -> None:
+        self.reads_on = reads_on
         self._receive = receive
         self._send = send
-        self._answer = answer
+        self._is_over = is_over
         self._is_gone = False
 
     async def receive(self) -> Message:
+        """The next message; that the client has gone is one when the answer is over."""
         message = await self._receive()
-        if message["type"] == "http.disconnect":
+        if message["type"] == "http.disconnect" and self.reads_on:
             self._is_gone = True
-            await self._answer.is_over.wait()
+            await self._is_over.wait()
         return message
 
     async def send(self, message: Message) -> None:
+        """Send a message, if somebody is there."""
         if self._is_gone:
             return
         try:
             await self._send(message)
         except OSError:
+            if not self.reads_on:
+                raise
             # As some servers say that it has gone.
             self._is_gone = True
 
