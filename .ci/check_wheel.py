@@ -37,7 +37,7 @@ class Extra:
 
 EXTRAS: Mapping[str, Extra] = {
     "admin": Extra((*COMMAND, "doctor"), {"BUDGET_ADMIN_TOKEN": "t" * 40}),
-    "brotli": Extra(("-c", f"from {PACKAGE}.apis.inflating import _maker; _maker(b'br')")),
+    "brotli": Extra(("-c", f"from {PACKAGE}.apis.bodies.inflating import _maker; _maker(b'br')")),
     "demo": Extra((*COMMAND, "demo", "--json", "--seconds", "1")),
     "import": Extra((*COMMAND, "import", "litellm", "config.yaml")),
     # Its doctor names the extra until it runs under the instrumentation that the extra brings.

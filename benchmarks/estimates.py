@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from budget_middleware.apis.openai_chat import OpenAIChat
+from budget_middleware.apis.openai.chat import OpenAIChat
 from budget_middleware.core.estimate import tokens_from_normalizing
 
 Tokenizer = Callable[[str], int]

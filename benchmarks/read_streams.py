@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.answer import AnswerReader
+from budget_middleware.apis.answers.answer_reader import AnswerReader
 
 OPEN_AT_ONCE = 20
 ROUNDS = 5

@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.admin_mount import AdminMount, admin_mount_of
 from budget_middleware.apis import session_dialect_of
-from budget_middleware.apis.base import Api
-from budget_middleware.apis.json_rpc import rpc_apis
-from budget_middleware.apis.openai_realtime_direct import SESSION_APIS, as_posted
+from budget_middleware.apis.jobs.realtime_direct import SESSION_APIS, as_posted
+from budget_middleware.apis.json_rpc.calls import rpc_apis
+from budget_middleware.apis.protocol.base import Api
 from budget_middleware.followers import Followers
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm

@@ -6,8 +6,8 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.base import Api
-from budget_middleware.apis.own import WrongDialectError, own_apis
+from budget_middleware.apis.own.dialect import WrongDialectError, own_apis
+from budget_middleware.apis.protocol.base import Api
 from budget_middleware.core.fingerprint import fingerprint
 from budget_middleware.ledger import Ledger, LimitsSource
 from budget_middleware.payers.accounts_file import AccountsFile

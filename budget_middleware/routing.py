@@ -1,8 +1,8 @@
 """What a request's path says: which LLM API it calls, that it is free, or that it is unknown.
 
-Each reading of the path (see `apis.paths`) is judged by itself, and the dearest judgement stands: what is metered in
-any reading is metered, and only what is free in all of them is free. Readings that are plain go before those that are
-still odd, such as `/v1/chat//completions`, which no router takes for a route by itself.
+Each reading of the path (see `apis.routes.paths`) is judged by itself, and the dearest judgement stands: what is
+metered in any reading is metered, and only what is free in all of them is free. Readings that are plain go before those
+that are still odd, such as `/v1/chat//completions`, which no router takes for a route by itself.
 
 The last word of a path does not make a route one of ours where others use that word too: `/mcp/sse/messages`,
 `/forms/7/responses`. There the segment before it must say so (a version as in `/v1/messages`, or whose API it is as in
@@ -20,14 +20,14 @@ from urllib.parse import parse_qsl, unquote
 from starlette.types import Scope
 
 from budget_middleware.apis import APIS, api_at, is_free_route
-from budget_middleware.apis.base import Api
-from budget_middleware.apis.job_looks import job_api_at
-from budget_middleware.apis.jobs import ANTHROPIC_BATCH, OPENAI_BATCH, batch_api_at
-from budget_middleware.apis.json_rpc import RpcApi
-from budget_middleware.apis.json_rpc_messages import may_be_rpc
-from budget_middleware.apis.openai_realtime_direct import realtime_direct_at
-from budget_middleware.apis.paths import ends_in, is_plain, readings_of
-from budget_middleware.apis.reading import UNREADABLE, PartialBody
+from budget_middleware.apis.bodies.reading import UNREADABLE, PartialBody
+from budget_middleware.apis.jobs.batches import ANTHROPIC_BATCH, OPENAI_BATCH, batch_api_at
+from budget_middleware.apis.jobs.looks import job_api_at
+from budget_middleware.apis.jobs.realtime_direct import realtime_direct_at
+from budget_middleware.apis.json_rpc.calls import RpcApi
+from budget_middleware.apis.json_rpc.messages import may_be_rpc
+from budget_middleware.apis.protocol.base import Api
+from budget_middleware.apis.routes.paths import ends_in, is_plain, readings_of
 from budget_middleware.setting_types import RouteRule
 
 # Paths are hostile input: so many are remembered, and no long ones.

@@ -23,8 +23,8 @@ from pydantic import (
 )
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.rpc_protocols import RPC_PROTOCOLS
-from budget_middleware.apis.webhooks import WebhookPath, parse_webhooks
+from budget_middleware.apis.jobs.webhooks import WebhookPath, parse_webhooks
+from budget_middleware.apis.json_rpc.protocols import RPC_PROTOCOLS
 from budget_middleware.core.account_sources import AccountSource, parse_sources
 from budget_middleware.core.accounts import WRONG_KEY
 from budget_middleware.core.alert_plan import AlertPlan, parse_alerts

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, RealtimeGone
-from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED
+from budget_middleware.apis.jobs.realtime_direct import RealtimeDirect, RealtimeGone
+from budget_middleware.apis.jobs.webhooks import WEBHOOKS_ACCEPTED
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy

@@ -10,7 +10,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.base import Api, Reason, Refusal
+from budget_middleware.apis.protocol.base import Api, Reason, Refusal
 from budget_middleware.cli.entry import _parser
 from budget_middleware.core.statuses import OPS, Op, State, Status
 from budget_middleware.core.transitions import ENDINGS, EXTENSIONS

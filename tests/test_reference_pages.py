@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from budget_middleware.apis.base import Reason
+from budget_middleware.apis.protocol.base import Reason
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Op, State
 from budget_middleware.core.transitions import ENDINGS, finalize, release

@@ -9,8 +9,8 @@ from pydantic import SecretStr, ValidationError
 
 from budget_middleware import settings_loading
 from budget_middleware.apis import APIS
-from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, RealtimeGone
-from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED, WebhookPath
+from budget_middleware.apis.jobs.realtime_direct import RealtimeDirect, RealtimeGone
+from budget_middleware.apis.jobs.webhooks import WEBHOOKS_ACCEPTED, WebhookPath
 from budget_middleware.core.account_sources import parse_sources
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED, AlertPlan
 from budget_middleware.core.charges import OnAbort, OnExpire

@@ -5,36 +5,36 @@ The names below are public: a dialect of your own derives from `JsonApi` (`docs/
 
 from typing import Final
 
-from budget_middleware.apis.anthropic_messages import AnthropicMessages
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Api, Ask, Refusal
-from budget_middleware.apis.bedrock import Bedrock
-from budget_middleware.apis.free import is_free_route
-from budget_middleware.apis.gemini import Gemini
-from budget_middleware.apis.gemini_decisions import GeminiDecisions
-from budget_middleware.apis.gemini_interactions import GeminiInteractions
-from budget_middleware.apis.gemini_live import GeminiLive
-from budget_middleware.apis.gemini_live_session import GeminiLiveSession
-from budget_middleware.apis.google_predict import GooglePredict
-from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.anthropic.messages import AnthropicMessages
+from budget_middleware.apis.aws.bedrock import Bedrock
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.google.decisions import GeminiDecisions
+from budget_middleware.apis.google.gemini import Gemini
+from budget_middleware.apis.google.interactions import GeminiInteractions
+from budget_middleware.apis.google.live.call import GeminiLive
+from budget_middleware.apis.google.live.session import GeminiLiveSession
+from budget_middleware.apis.google.predict import GooglePredict
 from budget_middleware.apis.ollama import Ollama
-from budget_middleware.apis.openai_audio import OpenAISpeech, OpenAITranscriptions
-from budget_middleware.apis.openai_chat import OpenAIChat
-from budget_middleware.apis.openai_completions import OpenAICompletions
-from budget_middleware.apis.openai_containers import OpenAIContainers
-from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
-from budget_middleware.apis.openai_images import OpenAIImages
-from budget_middleware.apis.openai_live import OpenAILive, OpenAILiveSession
-from budget_middleware.apis.openai_realtime import OpenAIRealtime
-from budget_middleware.apis.openai_realtime_session import OpenAIRealtimeSession
-from budget_middleware.apis.openai_responses import OpenAIResponses
-from budget_middleware.apis.openai_responses_session import OpenAIResponsesSession
-from budget_middleware.apis.openai_translations import OpenAITranslations, OpenAITranslationsSession
-from budget_middleware.apis.ordinary import OrdinaryEvent
-from budget_middleware.apis.paths import ends_in
+from budget_middleware.apis.openai.audio import OpenAISpeech, OpenAITranscriptions
+from budget_middleware.apis.openai.chat import OpenAIChat
+from budget_middleware.apis.openai.completions import OpenAICompletions
+from budget_middleware.apis.openai.containers import OpenAIContainers
+from budget_middleware.apis.openai.embeddings import OpenAIEmbeddings
+from budget_middleware.apis.openai.images import OpenAIImages
+from budget_middleware.apis.openai.realtime.call import OpenAIRealtime
+from budget_middleware.apis.openai.realtime.live import OpenAILive, OpenAILiveSession
+from budget_middleware.apis.openai.realtime.session import OpenAIRealtimeSession
+from budget_middleware.apis.openai.realtime.translations import OpenAITranslations, OpenAITranslationsSession
+from budget_middleware.apis.openai.responses import OpenAIResponses
+from budget_middleware.apis.openai.responses_session import OpenAIResponsesSession
+from budget_middleware.apis.protocol.base import Api, Ask, Refusal
+from budget_middleware.apis.protocol.ordinary import OrdinaryEvent
+from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.apis.protocol.session_events import SessionDialect
 from budget_middleware.apis.rerank import Rerank
-from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.session_events import SessionDialect
+from budget_middleware.apis.routes.free import is_free_route
+from budget_middleware.apis.routes.paths import ends_in
+from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.core.usage import Usage
 
 __all__ = [

@@ -6,16 +6,16 @@ from typing import Any, Final
 
 import msgspec
 
-from budget_middleware.apis.base import Ask, Refusal
-from budget_middleware.apis.counting import Count, count_base64_images, utf8_bytes
-from budget_middleware.apis.errors import ollama_error
-from budget_middleware.apis.failures import read_failure
-from budget_middleware.apis.json_api import JsonApi
-from budget_middleware.apis.ordinary import EventPart, Ignored, Name, OrdinaryEvent
-from budget_middleware.apis.output import OutputFields
-from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, whole_number
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.bodies.reading import first_count, list_of, mapping_of, name_in, whole_number
+from budget_middleware.apis.counting.input import Count, count_base64_images, utf8_bytes
+from budget_middleware.apis.counting.output import OutputFields
+from budget_middleware.apis.protocol.base import Ask, Refusal
+from budget_middleware.apis.protocol.ordinary import EventPart, Ignored, Name, OrdinaryEvent
+from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.apis.routes.paths import ends_in
+from budget_middleware.apis.shared.errors import ollama_error
+from budget_middleware.apis.shared.failures import read_failure
+from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.core.pricing import Usage
 
 _EMBEDDING: Final = ends_in("/api/embed")

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.base import Ask, Refusal
-from budget_middleware.apis.counting import text_bytes_of
-from budget_middleware.apis.errors import message_error
-from budget_middleware.apis.failures import read_bare_message, read_failure
-from budget_middleware.apis.json_api import JsonApi
-from budget_middleware.apis.openai_usage import take_cost
-from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import PartialBody, mapping_of, name_in, token_count
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.bodies.reading import PartialBody, mapping_of, name_in, token_count
+from budget_middleware.apis.counting.input import text_bytes_of
+from budget_middleware.apis.protocol.base import Ask, Refusal
+from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.apis.routes.paths import ends_in
+from budget_middleware.apis.shared.errors import message_error
+from budget_middleware.apis.shared.failures import read_bare_message, read_failure
+from budget_middleware.apis.shared.json_api import JsonApi
+from budget_middleware.apis.shared.openai_usage import take_cost
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage
 

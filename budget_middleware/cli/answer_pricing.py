@@ -1,6 +1,6 @@
 """`price --answer`: the bill that a gateway with these settings would book for a saved answer."""
 
-from budget_middleware.apis.base import Ask
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.cli.bill_table import print_bill
 from budget_middleware.cli.output import print_error, print_json, print_line
 from budget_middleware.cli.price_checking import operators_book

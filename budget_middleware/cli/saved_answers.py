@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from budget_middleware.apis import APIS, api_at
-from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Api
-from budget_middleware.apis.frames import FrameSplitter
-from budget_middleware.apis.framing import framing_of, splitter_of
-from budget_middleware.apis.inflating import CannotInflateError, TooLongError, inflate
-from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, parse_body
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.answers.answer_reader import AnswerReader
+from budget_middleware.apis.bodies.inflating import CannotInflateError, TooLongError, inflate
+from budget_middleware.apis.bodies.reading import UNREADABLE, list_of, mapping_of, parse_body
+from budget_middleware.apis.protocol.base import Api
+from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.apis.streams.frames import FrameSplitter
+from budget_middleware.apis.streams.framing import framing_of, splitter_of
 from budget_middleware.cli.parsing import CommandError
 from budget_middleware.headers import Headers
 

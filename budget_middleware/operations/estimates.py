@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from budget_middleware.apis.base import Ask
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.learning import BORROWED_ANSWERS, NO_ANSWERS, AnswerGroup, Basis, Expectation, expect

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 
 from starlette.types import Scope
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.apis.created_jobs import JobApi
-from budget_middleware.apis.jobs import BatchApi
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.jobs.batches import BatchApi
+from budget_middleware.apis.jobs.created import JobApi
+from budget_middleware.apis.protocol.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, deadline_charge, expiry_charge
 from budget_middleware.core.fast_tuple import maker_of

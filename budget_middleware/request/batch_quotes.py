@@ -11,12 +11,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Ask
-from budget_middleware.apis.created_jobs import JobApi
-from budget_middleware.apis.jobs import BatchApi, PlannedCall
-from budget_middleware.apis.openai_realtime_direct import OpenAIRealtimeDirect, PlannedSession
-from budget_middleware.apis.reading import mapping_of, name_in
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.reading import mapping_of, name_in
+from budget_middleware.apis.jobs.batches import BatchApi, PlannedCall
+from budget_middleware.apis.jobs.created import JobApi
+from budget_middleware.apis.jobs.realtime_direct import OpenAIRealtimeDirect, PlannedSession
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
 from budget_middleware.core.pricing import Rates
 from budget_middleware.core.usage import Usage

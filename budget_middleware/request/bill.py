@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.seen import NOT_TOKENS, Seen
-from budget_middleware.apis.usage_rules import Contradiction, with_expected_input
+from budget_middleware.apis.protocol.seen import NOT_TOKENS, Seen
+from budget_middleware.apis.protocol.usage_rules import Contradiction, with_expected_input
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack, priced_call_of
 from budget_middleware.core.charges import USAGE, Basis, Charge, End, Evidence

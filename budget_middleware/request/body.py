@@ -17,13 +17,13 @@ from typing import Final
 
 from starlette.types import Message, Receive
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError, parse_in_steps
-from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_of, is_urlencoded
-from budget_middleware.apis.inflating import CannotInflateError, codings_of, inflate
-from budget_middleware.apis.reading import UNREADABLE, parse_body
-from budget_middleware.apis.repeated_fields import refuse_repeated
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.bounded_json import UNWEIGHED_BYTES, TooManyValuesError, parse_in_steps
+from budget_middleware.apis.bodies.form import FormReader, UnclearFormError, boundary_of, is_urlencoded
+from budget_middleware.apis.bodies.inflating import CannotInflateError, codings_of, inflate
+from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
+from budget_middleware.apis.bodies.repeated_fields import refuse_repeated
+from budget_middleware.apis.protocol.base import Reason, Refusal
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.bodies_in_hand import BodiesInHand, TooManyBodiesError, Wait
 from budget_middleware.request.body_read import in_steps, one_reading

@@ -3,11 +3,11 @@
 import asyncio
 from typing import Protocol, TypeVar
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Api, Ask
-from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, Steps, parse_in_steps
-from budget_middleware.apis.form import UnclearFormError, names_in_urlencoded, parse_urlencoded
-from budget_middleware.apis.reading import UNREADABLE, parse_body
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.bounded_json import UNWEIGHED_BYTES, Steps, parse_in_steps
+from budget_middleware.apis.bodies.form import UnclearFormError, names_in_urlencoded, parse_urlencoded
+from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
+from budget_middleware.apis.protocol.base import Api, Ask
 from budget_middleware.headers import HeaderTable
 
 _T = TypeVar("_T")

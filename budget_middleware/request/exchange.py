@@ -21,8 +21,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Api
+from budget_middleware.apis.answers.answer_reader import AnswerReader
+from budget_middleware.apis.protocol.base import Api
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import End, OnAbort
 from budget_middleware.headers import Headers

@@ -4,7 +4,7 @@ import json
 from dataclasses import astuple, dataclass, replace
 from typing import Final
 
-from budget_middleware.apis.base import Ask
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.usage import Usage
 from budget_middleware.ledger.tickets import fact_name

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Ask
-from budget_middleware.apis.created_jobs import JobApi, JobPlan
-from budget_middleware.apis.reading import mapping_of
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.reading import mapping_of
+from budget_middleware.apis.jobs.created import JobApi, JobPlan
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.ledger import Job, Ledger

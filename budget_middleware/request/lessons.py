@@ -2,7 +2,7 @@
 
 import time
 
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.learning import answer_seen
 from budget_middleware.core.payers import first_account
 from budget_middleware.core.pricing import FEMTOS_PER_NANO

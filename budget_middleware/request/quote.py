@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, structs
 
-from budget_middleware.apis.base import Ask
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.estimate import (
     LARGEST_CONTEXT_TOKENS,
     EstimateBy,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Final
 
-from budget_middleware.apis.base import Ask
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan
 from budget_middleware.core.fast_tuple import maker_of

@@ -7,7 +7,7 @@ from typing import Final
 
 from starlette.types import Message, Receive, Scope, Send
 
-from budget_middleware.apis.base import Api, Reason, Refusal
+from budget_middleware.apis.protocol.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
 from budget_middleware.core.model import Rejection
 from budget_middleware.core.money import ceil_div, usd_from_nanos

@@ -14,9 +14,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.apis.json_rpc import RpcApi
-from budget_middleware.apis.reading import UNREADABLE, PartialBody
+from budget_middleware.apis.bodies.reading import UNREADABLE, PartialBody
+from budget_middleware.apis.json_rpc.calls import RpcApi
+from budget_middleware.apis.protocol.base import Api, Reason, Refusal
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger

@@ -10,10 +10,10 @@ from typing import Final
 
 from starlette.types import Scope
 
-from budget_middleware.apis.base import Api
-from budget_middleware.apis.clamping import clamp
-from budget_middleware.apis.form import Form
-from budget_middleware.apis.reading import UNREADABLE
+from budget_middleware.apis.bodies.form import Form
+from budget_middleware.apis.bodies.reading import UNREADABLE
+from budget_middleware.apis.protocol.base import Api
+from budget_middleware.apis.shared.clamping import clamp
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.field_masks import without_field_mask
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.openai_realtime_direct import PlannedSession
-from budget_middleware.apis.reading import name_in, token_count
+from budget_middleware.apis.bodies.reading import name_in, token_count
+from budget_middleware.apis.jobs.realtime_direct import PlannedSession
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS
 from budget_middleware.core.money import MAX_NANOS, ceil_div
 from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos

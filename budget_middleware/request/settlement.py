@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, charge_of
 from budget_middleware.core.units import Amounts, Unit, amounts_of

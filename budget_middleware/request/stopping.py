@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Reason, Refusal
+from budget_middleware.apis.answers.answer_reader import AnswerReader
+from budget_middleware.apis.protocol.base import Reason, Refusal
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target

@@ -7,8 +7,8 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.apis.openai_realtime_direct import REALTIME_DIRECT, RealtimeDirect
+from budget_middleware.apis.jobs.realtime_direct import REALTIME_DIRECT, RealtimeDirect
+from budget_middleware.apis.protocol.base import Api, Reason, Refusal
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal

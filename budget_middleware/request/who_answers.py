@@ -15,7 +15,7 @@ So a free name that falls back to an expensive model is free once, and no longer
 from functools import partial
 from typing import NamedTuple
 
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.pricing import Rates, cost_nanos
 from budget_middleware.core.usage import Usage
 from budget_middleware.prices import Moment, PriceBook

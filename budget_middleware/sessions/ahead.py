@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from budget_middleware.apis.session_events import Asked
+from budget_middleware.apis.protocol.session_events import Asked
 
 RETRY_S: Final = 1.0
 """So long after a refusal the store is not asked again for a lane."""

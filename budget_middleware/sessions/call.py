@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from budget_middleware.apis.base import Api
-from budget_middleware.apis.event_reader import EventReader
-from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.session_time import TimeSlice
+from budget_middleware.apis.answers.event_reader import EventReader
+from budget_middleware.apis.protocol.base import Api
+from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.apis.protocol.session_time import TimeSlice
 from budget_middleware.core.charges import End
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.request.admission import Admitted

@@ -22,9 +22,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.openai_realtime import OpenAIRealtime
-from budget_middleware.apis.openai_realtime_direct import watched_at
-from budget_middleware.apis.session_events import SessionDialect
+from budget_middleware.apis.jobs.realtime_direct import watched_at
+from budget_middleware.apis.openai.realtime.call import OpenAIRealtime
+from budget_middleware.apis.protocol.session_events import SessionDialect
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.call_records import CallRecord, Interval
 from budget_middleware.request.jobs.direct_calls import change_record, find_call

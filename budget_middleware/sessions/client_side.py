@@ -7,8 +7,8 @@ from typing import Final
 
 from starlette.types import Message
 
-from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.session_events import Asked, Conversation
+from budget_middleware.apis.protocol.base import Reason, Refusal
+from budget_middleware.apis.protocol.session_events import Asked, Conversation
 from budget_middleware.request.admission import Refused
 from budget_middleware.sessions.ahead import RefusedAhead
 from budget_middleware.sessions.asking import Asking

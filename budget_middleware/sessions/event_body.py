@@ -2,10 +2,10 @@
 
 from starlette.types import Message
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError
-from budget_middleware.apis.reading import UNREADABLE
-from budget_middleware.apis.repeated_fields import refuse_repeated
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.bounded_json import UNWEIGHED_BYTES, TooManyValuesError
+from budget_middleware.apis.bodies.reading import UNREADABLE
+from budget_middleware.apis.bodies.repeated_fields import refuse_repeated
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.body_read import parse
 

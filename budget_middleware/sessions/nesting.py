@@ -27,7 +27,7 @@ from typing import Final
 
 from starlette.types import Message, Scope
 
-from budget_middleware.apis.openai_realtime_direct import watched_at
+from budget_middleware.apis.jobs.realtime_direct import watched_at
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.reading import UNREADABLE
-from budget_middleware.apis.session_events import SessionDialect
+from budget_middleware.apis.bodies.reading import UNREADABLE
+from budget_middleware.apis.protocol.session_events import SessionDialect
 from budget_middleware.core.payers import PayerSubjects
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable

@@ -9,8 +9,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.session_events import Asked, Conversation, ServerEvent, Step
+from budget_middleware.apis.protocol.base import Reason, Refusal
+from budget_middleware.apis.protocol.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.core.charges import End
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.admission import Refused

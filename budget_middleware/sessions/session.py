@@ -24,8 +24,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.base import Refusal
-from budget_middleware.apis.session_events import Asked, SessionDialect
+from budget_middleware.apis.protocol.base import Refusal
+from budget_middleware.apis.protocol.session_events import Asked, SessionDialect
 from budget_middleware.core.charges import End, OnAbort
 from budget_middleware.request.scopes import of_session
 from budget_middleware.request.stopping import StreamStoppedError, is_caused_by_stop

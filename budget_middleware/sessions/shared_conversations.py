@@ -7,7 +7,7 @@ has said that the next session is ready; if not, a turn is held by what its own 
 from contextlib import suppress
 from typing import Final
 
-from budget_middleware.apis.session_events import Conversation, SharedConversation
+from budget_middleware.apis.protocol.session_events import Conversation, SharedConversation
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.stores.errors import NO_ANSWER

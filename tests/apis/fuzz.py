@@ -16,9 +16,9 @@ with atheris.instrument_imports(
 ):
     from budget_middleware.apis import APIS
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.form import Form, FormReader, UnclearFormError
-from budget_middleware.apis.reading import parse_body
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.form import Form, FormReader, UnclearFormError
+from budget_middleware.apis.bodies.reading import parse_body
 from tests.apis.test_dialect_answers import ANSWERS
 from tests.apis.test_dialect_requests import REQUESTS
 from tests.apis.test_hostile import WRITERS, dumped, read

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.inflater import Inflater
-from budget_middleware.apis.openai_chat import OpenAIChat
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.answers.answer_reader import AnswerReader
+from budget_middleware.apis.bodies.inflater import Inflater
+from budget_middleware.apis.openai.chat import OpenAIChat
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.pricing import Usage
 from tests.apis.cuts import CUTS, cut, passed
 

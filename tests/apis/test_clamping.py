@@ -5,9 +5,9 @@ import json
 import pytest
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.bounded_json import Steps, parse_in_steps
-from budget_middleware.apis.clamping import clamp
-from budget_middleware.apis.reading import UNREADABLE, PartialBody, parse_body
+from budget_middleware.apis.bodies.bounded_json import Steps, parse_in_steps
+from budget_middleware.apis.bodies.reading import UNREADABLE, PartialBody, parse_body
+from budget_middleware.apis.shared.clamping import clamp
 
 API = {api.name: api for api in APIS}
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.counting import (
+from budget_middleware.apis.bodies.form import File
+from budget_middleware.apis.counting.input import (
     NAMED_DOCUMENT_TOKENS,
     PAGE_TOKENS,
     VIDEO_TOKENS,
@@ -16,8 +17,7 @@ from budget_middleware.apis.counting import (
     has_server_tools,
     text_bytes_of,
 )
-from budget_middleware.apis.form import File
-from budget_middleware.apis.media import ANTHROPIC_MEDIA, GEMINI_MEDIA, OPENAI_MEDIA
+from budget_middleware.apis.counting.media import ANTHROPIC_MEDIA, GEMINI_MEDIA, OPENAI_MEDIA
 from budget_middleware.core.pricing import Usage
 from tests.apis.timing import cpu_ms
 

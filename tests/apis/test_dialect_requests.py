@@ -5,11 +5,11 @@ import json
 import pytest
 
 from budget_middleware.apis import APIS, is_free_route
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Ask
-from budget_middleware.apis.form import File, Form
-from budget_middleware.apis.openai_images import OpenAIImages
-from budget_middleware.apis.reading import UNREADABLE
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.form import File, Form
+from budget_middleware.apis.bodies.reading import UNREADABLE
+from budget_middleware.apis.openai.images import OpenAIImages
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.pricing import UsageClass
 
 BY_NAME = {api.name: api for api in APIS}

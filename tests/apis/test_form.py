@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from budget_middleware.apis.form import (
+from budget_middleware.apis.bodies.form import (
     HEAD_BYTES,
     MAX_FIELD_BYTES,
     MAX_PARTS,

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.answer import AnswerReader
+from budget_middleware.apis.answers.answer_reader import AnswerReader
 
 BOUND_S = 0.5
 """Some 20 ms are meant. Parsing took seconds; the machine that tests run on is slow and shared."""

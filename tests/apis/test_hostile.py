@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.form import Form
-from budget_middleware.apis.openai_containers import CONTAINER
-from budget_middleware.apis.reading import MAX_TOKENS, parse_body
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.answers.answer_reader import AnswerReader
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.form import Form
+from budget_middleware.apis.bodies.reading import MAX_TOKENS, parse_body
+from budget_middleware.apis.openai.containers import CONTAINER
+from budget_middleware.apis.protocol.base import Reason, Refusal
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 from tests.apis.test_dialect_answers import ANSWERS

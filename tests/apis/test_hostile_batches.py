@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.batch_states import look_at, read_batch, read_result
-from budget_middleware.apis.jobs import BATCH_APIS, planned_in
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.jobs.batch_states import look_at, read_batch, read_result
+from budget_middleware.apis.jobs.batches import BATCH_APIS, planned_in
+from budget_middleware.apis.protocol.seen import Seen
 from tests.apis.test_hostile import SCALARS, fuzz
 
 WORDS = """

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.created_jobs import JobPlan
-from budget_middleware.apis.job_looks import JOB_APIS, job_api_at, job_look_at
-from budget_middleware.apis.jobs import read_google_line
-from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.webhooks import read_event
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.jobs.batches import read_google_line
+from budget_middleware.apis.jobs.created import JobPlan
+from budget_middleware.apis.jobs.looks import JOB_APIS, job_api_at, job_look_at
+from budget_middleware.apis.jobs.webhooks import read_event
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.usage import Usage
 from budget_middleware.request.file_plans import unpack_plan
 from budget_middleware.request.job_quotes import planned_modes, planned_usage

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.media import (
+from budget_middleware.apis.counting.media import (
     anthropic_image_tokens,
     audio_ms,
     gemini_image_tokens,

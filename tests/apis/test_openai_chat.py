@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.openai_chat import OpenAIChat
-from budget_middleware.apis.reading import parse_body
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.reading import parse_body
+from budget_middleware.apis.openai.chat import OpenAIChat
+from budget_middleware.apis.protocol.base import Reason, Refusal
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.pricing import Usage, UsageClass
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.ordinary import MAX_BYTES, OrdinaryReader
-from budget_middleware.apis.reading import MAX_NAME, MAX_TOKENS, UNREADABLE, parse_body
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.answers.answer_reader import AnswerReader
+from budget_middleware.apis.bodies.reading import MAX_NAME, MAX_TOKENS, UNREADABLE, parse_body
+from budget_middleware.apis.protocol.ordinary import MAX_BYTES, OrdinaryReader
+from budget_middleware.apis.protocol.seen import Seen
 from tests.apis.cuts import CUTS, cut, taken
 from tests.apis.test_dialect_answers import ANSWERS
 from tests.apis.test_hostile import ANY_JSON, KEYS, NUMBERS, WORDS, spoiled

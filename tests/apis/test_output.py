@@ -5,7 +5,7 @@ import json
 import pytest
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.protocol.seen import Seen
 
 BY_NAME = {api.name: api for api in APIS}
 SOUND = "UklGR" * 20

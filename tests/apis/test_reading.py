@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.form import Form
-from budget_middleware.apis.reading import (
+from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.form import Form
+from budget_middleware.apis.bodies.reading import (
     MAX_TOKENS,
     UNREADABLE,
     cost_nanos,

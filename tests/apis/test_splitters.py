@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.frames import FrameSplitter
-from budget_middleware.apis.json_array import ArraySplitter
-from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.sse import EventSplitter
+from budget_middleware.apis.streams.frames import FrameSplitter
+from budget_middleware.apis.streams.json_array import ArraySplitter
+from budget_middleware.apis.streams.ndjson import LineSplitter
+from budget_middleware.apis.streams.sse import EventSplitter
 from tests.apis.cuts import CUTS, as_array, as_frames, as_lines, cut, frame
 
 SSE_PIECES = [b"data: a", b"data:b", b"data", b":comment", b"id: 1", b"\n", b"\r", b"\r\n", b"x", b"\xef\xbb\xbf"]

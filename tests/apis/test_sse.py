@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_middleware.apis.sse import EventSplitter
+from budget_middleware.apis.streams.sse import EventSplitter
 
 
 def split(*pieces):

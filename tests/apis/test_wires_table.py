@@ -8,9 +8,9 @@ import pytest
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.apis import _SESSION_DIALECTS, APIS
-from budget_middleware.apis.job_looks import JOB_APIS
-from budget_middleware.apis.jobs import BATCH_APIS
-from budget_middleware.apis.json_rpc import rpc_apis
+from budget_middleware.apis.jobs.batches import BATCH_APIS
+from budget_middleware.apis.jobs.looks import JOB_APIS
+from budget_middleware.apis.json_rpc.calls import rpc_apis
 from budget_middleware.routing import RouteKind, Router
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import ScriptedApp, call, json_answer

@@ -168,7 +168,11 @@ def test_a_table_is_aligned_and_markdown():
 
 
 def test_a_sample_counts_for_the_library_or_the_module_that_called_into_python():
-    below = ("uvicorn.server:serve", "budget_middleware.request.exchange:run", "budget_middleware.apis.reading:parse")
+    below = (
+        "uvicorn.server:serve",
+        "budget_middleware.request.exchange:run",
+        "budget_middleware.apis.bodies.reading:parse",
+    )
     assert profiling.part_of((*below, "json.decoder:decode")) == "budget_middleware.apis"
     assert profiling.part_of((*below[:2], "redis.asyncio.client:execute", "asyncio.streams:write")) == "redis-py"
     assert profiling.part_of(("asyncio.events:_run",)) == "event loop"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.pricing import Rates, UsageClass, breakdown
 from tests.examples import examples
 

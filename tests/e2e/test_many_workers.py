@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.apis.openai_chat import OpenAIChat
+from budget_middleware.apis.openai.chat import OpenAIChat
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.audit import Audit, Report
 from budget_middleware.stores.redis import RedisStore

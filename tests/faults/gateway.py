@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from budget_middleware.apis.openai_chat import OpenAIChat
+from budget_middleware.apis.openai.chat import OpenAIChat
 from tests.e2e.servers import REPOSITORY, ServerProcess, server_process, wait_for_socket
 
 # Whole micro-dollars: an input token costs 1, an output token 10.

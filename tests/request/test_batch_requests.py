@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from budget_middleware.apis.batch_states import read_result
+from budget_middleware.apis.jobs.batch_states import read_result
 from budget_middleware.core.statuses import Op
 from budget_middleware.testing import ScriptedApp, call, chunk, json_answer, start
 from tests.request.turns import turns_during

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from budget_middleware.apis.job_lists import items_in, listed_at
+from budget_middleware.apis.jobs.lists import items_in, listed_at
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.test_batch_requests import BATCHES, CREATED, create, ended, lines, results, upload
 from tests.request.test_batch_requests import planned as calls

@@ -5,7 +5,7 @@ import json
 import pytest
 from starlette.responses import FileResponse
 
-from budget_middleware.apis.batch_states import NamedOutput, outputs_named_in
+from budget_middleware.apis.jobs.batch_states import NamedOutput, outputs_named_in
 from budget_middleware.testing import PlayedRequest, ScriptedApp, call, json_answer
 from tests.request.test_batch_requests import BATCHES, create, ended, lines, look, planned, results, upload
 from tests.request.test_hidden_looks import Download

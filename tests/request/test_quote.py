@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.base import Ask
-from budget_middleware.apis.form import Form
-from budget_middleware.apis.reading import UNREADABLE, parse_body
+from budget_middleware.apis.bodies.form import Form
+from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
 from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from budget_middleware.request.quote import quote_for

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.base import Ask, DeclaredTool
+from budget_middleware.apis.protocol.base import Ask, DeclaredTool
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
 from budget_middleware.core.learning import AnswerGroup, Basis, Expectation, answer_seen
 from budget_middleware.core.money import MAX_NANOS

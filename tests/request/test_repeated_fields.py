@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.repeated_fields import repeated_field, repeated_in_settings, repeated_within
+from budget_middleware.apis.bodies.repeated_fields import repeated_field, repeated_in_settings, repeated_within
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.test_batch_requests import create, planned, upload
 from tests.request.wire import bearer, completion

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from budget_middleware.apis.base import Ask
+from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.testing import ScriptedApp, call, chunk, client_gone, event, event_stream, start
 from tests.request.wire import LAST, STREAM_START, ask, bearer, completion, delta, usage_event
 

@@ -9,7 +9,7 @@ import brotli
 import httpx
 import pytest
 
-from budget_middleware.apis import inflating
+from budget_middleware.apis.bodies import inflating
 from budget_middleware.testing import ScriptedApp, call, chunk, json_answer
 from tests.request.test_request_body import ASKED, HIDDEN, STREAM
 from tests.request.wire import ask, bearer, completion

@@ -2,8 +2,8 @@
 
 import pytest
 
-from budget_middleware.apis.openai_realtime_direct import PlannedSession
-from budget_middleware.apis.reading import mapping_of
+from budget_middleware.apis.bodies.reading import mapping_of
+from budget_middleware.apis.jobs.realtime_direct import PlannedSession
 from budget_middleware.core.pricing import Rate, Rates
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.usage import UsageClass

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from budget_middleware.apis.jobs import planned_in
+from budget_middleware.apis.jobs.batches import planned_in
 from budget_middleware.testing import ScriptedApp, call, chunk, json_answer, start
 from tests.request.test_batch_requests import BOUNDARY, UPLOAD, create, form, planned
 from tests.request.wire import bearer

@@ -6,7 +6,7 @@ import struct
 import httpx
 import pytest
 
-from budget_middleware.apis.media import image_size
+from budget_middleware.apis.counting.media import image_size
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.testing import ScriptedApp, call, event_stream, json_answer
 from tests.request.wire import KEY, bearer, completion, delta, usage_event

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from budget_middleware.apis import api_at
-from budget_middleware.apis.gemini_live import HEARD, GeminiLive, usage_of
-from budget_middleware.apis.gemini_live_session import GeminiLiveSession
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.google.live.call import HEARD, GeminiLive, usage_of
+from budget_middleware.apis.google.live.session import GeminiLiveSession
+from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.model import Balance
 from budget_middleware.core.usage import Usage
 from tests.request.wire import PRICES

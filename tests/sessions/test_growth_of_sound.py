@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from budget_middleware.apis.openai_realtime_session import OpenAIRealtimeSession
+from budget_middleware.apis.openai.realtime.session import OpenAIRealtimeSession
 from budget_middleware.core.model import Balance
 from tests.sessions.live import PATH as LIVE_PATH
 from tests.sessions.live import say as ask_live

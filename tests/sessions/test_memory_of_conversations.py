@@ -5,8 +5,8 @@ import tracemalloc
 
 import pytest
 
-from budget_middleware.apis.gemini_live_session import GeminiLiveSession
-from budget_middleware.apis.openai_realtime_session import OpenAIRealtimeSession
+from budget_middleware.apis.google.live.session import GeminiLiveSession
+from budget_middleware.apis.openai.realtime.session import OpenAIRealtimeSession
 
 MEGABYTE = 1_000_000
 MANY: list[object] = [[]] * 300_000

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from budget_middleware.apis import api_at, session_dialect_of
-from budget_middleware.apis.gemini_live_resumption import _MOST, ResumableConversations, packed_usage, unpack_usage
-from budget_middleware.apis.gemini_live_session import GeminiLiveConversation
+from budget_middleware.apis.google.live.resumption import _MOST, ResumableConversations, packed_usage, unpack_usage
+from budget_middleware.apis.google.live.session import GeminiLiveConversation
 from budget_middleware.core.model import Balance
 from budget_middleware.core.usage import Usage
 from tests.sessions.live import PATH, SETUP_COMPLETE, say, setup, text, turn, usage

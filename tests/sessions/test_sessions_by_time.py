@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from budget_middleware.apis.openai_live import OpenAILiveSession
-from budget_middleware.apis.openai_translations import OpenAITranslationsSession
-from budget_middleware.apis.session_time import SLICE_MS, SessionTime
+from budget_middleware.apis.openai.realtime.live import OpenAILiveSession
+from budget_middleware.apis.openai.realtime.translations import OpenAITranslationsSession
+from budget_middleware.apis.protocol.session_time import SLICE_MS, SessionTime
 from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
 from budget_middleware.core.units import Unit
@@ -200,7 +200,7 @@ class TestLive:
         assert await cents_of(store) == Balance(spent=42)
 
     async def test_the_next_slice_is_held_when_one_is_over(self, store, by_time, monkeypatch):
-        monkeypatch.setattr("budget_middleware.apis.session_time.SLICE_MS", 20)
+        monkeypatch.setattr("budget_middleware.apis.protocol.session_time.SLICE_MS", 20)
         provider = Live()
         socket = await self.start(store, by_time, provider)
         async with asyncio.timeout(10):

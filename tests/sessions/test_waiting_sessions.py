@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from budget_middleware.apis.session_events import Asked
+from budget_middleware.apis.protocol.session_events import Asked
 from budget_middleware.core.model import Balance
 from budget_middleware.ledger import waiting_lines
 from budget_middleware.sessions import client_side

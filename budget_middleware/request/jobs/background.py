@@ -16,13 +16,13 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Api, Ask
-from budget_middleware.apis.gemini_interactions import GeminiInteractions
-from budget_middleware.apis.openai_chat import DEFERRED, OpenAIChat
-from budget_middleware.apis.openai_responses import OpenAIResponses
-from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.answers.answer_reader import AnswerReader
+from budget_middleware.apis.google.interactions import GeminiInteractions
+from budget_middleware.apis.openai.chat import DEFERRED, OpenAIChat
+from budget_middleware.apis.openai.responses import OpenAIResponses
+from budget_middleware.apis.protocol.base import Api, Ask
+from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import USAGE, Charge, End
 from budget_middleware.core.outcome import Outcome

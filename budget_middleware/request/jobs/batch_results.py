@@ -17,12 +17,12 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.batch_states import BatchState, Look, LookKind, batch_named_by, read_batch, read_result
-from budget_middleware.apis.jobs import GEMINI_BATCH
-from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.reading import parse_body
-from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.splitting import Event
+from budget_middleware.apis.bodies.reading import parse_body
+from budget_middleware.apis.jobs.batch_states import BatchState, Look, LookKind, batch_named_by, read_batch, read_result
+from budget_middleware.apis.jobs.batches import GEMINI_BATCH
+from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.apis.streams.ndjson import LineSplitter
+from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.pricing import Line, Rates, Usage, breakdown, sum_nanos
 from budget_middleware.core.units import Amounts

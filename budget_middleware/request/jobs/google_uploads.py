@@ -20,10 +20,10 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.jobs import read_google_line
-from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.reading import id_in, mapping_of, parse_body
-from budget_middleware.apis.splitting import Event
+from budget_middleware.apis.bodies.reading import id_in, mapping_of, parse_body
+from budget_middleware.apis.jobs.batches import read_google_line
+from budget_middleware.apis.streams.ndjson import LineSplitter
+from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name

@@ -13,8 +13,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.created_jobs import JobApi, JobLook, JobState, Stage
-from budget_middleware.apis.reading import parse_body
+from budget_middleware.apis.bodies.reading import parse_body
+from budget_middleware.apis.jobs.created import JobApi, JobLook, JobState, Stage
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.job_kinds import JobKind

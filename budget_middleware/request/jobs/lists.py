@@ -10,10 +10,10 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.batch_states import read_batch
-from budget_middleware.apis.created_jobs import Stage
-from budget_middleware.apis.job_lists import Listed, items_in
-from budget_middleware.apis.reading import parse_body
+from budget_middleware.apis.bodies.reading import parse_body
+from budget_middleware.apis.jobs.batch_states import read_batch
+from budget_middleware.apis.jobs.created import Stage
+from budget_middleware.apis.jobs.lists import Listed, items_in
 from budget_middleware.ledger import Job, Ledger
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.batch_results import book_batch

@@ -11,9 +11,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.batch_states import NamedOutput, outputs_named_in
-from budget_middleware.apis.jobs import OPENAI_BATCH
-from budget_middleware.apis.paths import ends_in
+from budget_middleware.apis.jobs.batch_states import NamedOutput, outputs_named_in
+from budget_middleware.apis.jobs.batches import OPENAI_BATCH
+from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.ledger import Job, Ledger
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS

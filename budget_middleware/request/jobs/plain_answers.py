@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.inflater import Inflater
+from budget_middleware.apis.bodies.inflater import Inflater
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.field_masks import in_one_piece
 from budget_middleware.request.jobs.pieces import feed_in_pieces

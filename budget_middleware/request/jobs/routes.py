@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.batch_states import look_at
-from budget_middleware.apis.job_lists import listed_at
-from budget_middleware.apis.job_looks import job_look_at
-from budget_middleware.apis.jobs import is_upload
-from budget_middleware.apis.openai_realtime_direct import hung_up_at
-from budget_middleware.apis.paths import is_plain, readings_of
+from budget_middleware.apis.jobs.batch_states import look_at
+from budget_middleware.apis.jobs.batches import is_upload
+from budget_middleware.apis.jobs.lists import listed_at
+from budget_middleware.apis.jobs.looks import job_look_at
+from budget_middleware.apis.jobs.realtime_direct import hung_up_at
+from budget_middleware.apis.routes.paths import is_plain, readings_of
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.background import deferred_at, looked_up_at, pass_and_book
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch

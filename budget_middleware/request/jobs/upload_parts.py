@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.form import FormReader
-from budget_middleware.apis.jobs import planned_in
-from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import id_in, list_of, mapping_of, parse_body
-from budget_middleware.apis.splitting import Event
+from budget_middleware.apis.bodies.form import FormReader
+from budget_middleware.apis.bodies.reading import id_in, list_of, mapping_of, parse_body
+from budget_middleware.apis.jobs.batches import planned_in
+from budget_middleware.apis.routes.paths import ends_in
+from budget_middleware.apis.streams.ndjson import LineSplitter
+from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name

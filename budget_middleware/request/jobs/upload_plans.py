@@ -6,8 +6,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_of
-from budget_middleware.apis.reading import parse_body
+from budget_middleware.apis.bodies.form import FormReader, UnclearFormError, boundary_of
+from budget_middleware.apis.bodies.reading import parse_body
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.pieces import feed_in_pieces

@@ -8,11 +8,11 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.form import FormReader
-from budget_middleware.apis.jobs import planned_in
-from budget_middleware.apis.ndjson import LineSplitter
-from budget_middleware.apis.reading import id_in, mapping_of
-from budget_middleware.apis.splitting import Event
+from budget_middleware.apis.bodies.form import FormReader
+from budget_middleware.apis.bodies.reading import id_in, mapping_of
+from budget_middleware.apis.jobs.batches import planned_in
+from budget_middleware.apis.streams.ndjson import LineSplitter
+from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, PlannedSums, file_fact
 from budget_middleware.request.job_quotes import training_fact

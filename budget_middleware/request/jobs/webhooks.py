@@ -13,9 +13,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.created_jobs import JobState, Stage
-from budget_middleware.apis.job_looks import job_api_named
-from budget_middleware.apis.webhooks import WebhookPath, is_signed, read_event
+from budget_middleware.apis.jobs.created import JobState, Stage
+from budget_middleware.apis.jobs.looks import job_api_named
+from budget_middleware.apis.jobs.webhooks import WebhookPath, is_signed, read_event
 from budget_middleware.core.units import Amounts
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Job, Ledger

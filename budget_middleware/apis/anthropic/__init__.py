@@ -1,0 +1,1 @@
+"""Anthropic's messages and what they report."""

@@ -1,0 +1,1 @@
+"""Bytes that anybody may have sent, as values: JSON, forms and compressed bodies, in bounded time and memory."""

@@ -1,0 +1,1 @@
+"""Google's APIs: Gemini's content, interactions and decisions, and the older models' `:predict`."""

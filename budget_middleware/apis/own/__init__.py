@@ -1,0 +1,1 @@
+"""Dialects of the user's own: checked at start-up, isolated later."""

@@ -1,0 +1,1 @@
+"""Where a request goes: the readings of its path, the model that it names, and what costs nothing."""

@@ -1,0 +1,1 @@
+"""A byte stream as events, and the format that a content type names."""
