@@ -1,5 +1,14 @@
 """What each LLM API's requests and answers say. One small module an API, all of the same shape.
 
+    answers/                                      an answer on its way: its facts are gathered, its bytes go on
+    jobs/                                         work that goes on after the answer
+    anthropic/  aws/  google/  openai/  …         dialects: a folder for each family of APIs
+    own/                                          dialects of the user's own, checked and isolated
+    shared/  counting/                            what dialects share; what inputs and outputs count
+    json_rpc/                                     tools and agents, whose calls have prices
+    protocol/                                     the vocabulary of all: Api, Ask, Seen, sessions
+    routes/  bodies/  streams/                    paths and models; bytes as values; bytes as events
+
 The names below are public: a dialect of your own derives from `JsonApi` (`docs/own-dialect.md`).
 """
 
