@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.apis import APIS
+from budget_middleware.apis.protocol.usage_rules import reconcile
 from budget_middleware.cli import main
 from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, charge_of
 from budget_middleware.core.limit_grammar import parse_limits
@@ -108,6 +109,33 @@ def test_the_fields_by_which_a_body_decides_are_those_of_the_code():
         assert route.kind is RouteKind.SHARED
         assert route.api is not None
         assert set(map(bare, fields.split(", "))) == _FIELDS[route.api.name]
+
+
+# How a usage is read.
+
+USAGES = rows(PAGES["money.md"], "reported | taken as")
+
+
+def figures(text: str) -> dict[str, int]:
+    """What a cell says in words, such as ``input 2,100, cached 10,000``."""
+    return {word: int(number.replace(",", "")) for word, number in re.findall(r"([a-z]+) (\d[\d,]*\d|\d)", text)}
+
+
+@pytest.mark.parametrize(("reported", "taken"), [(reported, taken) for reported, taken, _ in USAGES])
+def test_usages_are_read_as_the_table_says(reported, taken):
+    told = figures(reported)
+    totals = reconcile(
+        input_tokens=told.get("input"),
+        output_tokens=told.get("output"),
+        total=told.get("total"),
+        reasoning=told.get("reasoning", 0),
+        cached=told.get("cached", 0),
+        text_tokens=told.get("text", 0),
+    )
+    assert totals is not None
+    expected = {f"{word}_tokens": number for word, number in figures(taken).items()}
+    assert {name: getattr(totals, name) for name in expected} == expected
+    assert (totals.contradiction is not None) is ("*marked*" in taken)
 
 
 # Spans and metrics.
