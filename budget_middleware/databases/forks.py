@@ -11,6 +11,8 @@ A thread passes two locks, so that one that is always at work keeps no fork wait
     thread   entrance ──> work ──> leave the entrance ──> work on the database ──> leave the work
     fork     entrance ──> work ──> close what is open ──> fork ──> leave both
 
+Of a gate a fork knows from its first piece of work on, which does not begin while a process forks.
+
 A thread that does not come to an end, as on a disk that hangs, keeps a fork for PATIENCE_S and no longer.
 """
 
@@ -31,9 +33,13 @@ class ForkGate:
         self.close = close
         self.entrance = threading.Lock()
         self.work = threading.Lock()
-        _gates.add(self)
+        self._is_known = False
 
     def __enter__(self) -> None:
+        if not self._is_known:
+            with _forking:
+                _gates.add(self)
+            self._is_known = True
         with self.entrance:
             self.work.acquire()
 

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final, NamedTuple
 
 from budget_middleware.databases.errors import DatabaseAway, DatabaseFault
@@ -22,6 +23,7 @@ LEAST_VERSION: Final = (3, 35)
 
 _CACHED_STATEMENTS = 256
 _WAL_LIMIT_BYTES = 64 * 2**20
+_ASKS_AGAIN_S = 0.005
 
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -52,7 +54,7 @@ def connect(url: SqliteUrl, *, busy_s: float, for_reading: bool = False) -> sqli
             cached_statements=_CACHED_STATEMENTS,
         )
         try:
-            _set_up(connection, url, for_reading=for_reading)
+            _set_up(connection, url, busy_s=busy_s, for_reading=for_reading)
         except BaseException:
             connection.close()
             raise
@@ -67,9 +69,8 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _set_up(connection: sqlite3.Connection, url: SqliteUrl, *, for_reading: bool) -> None:
-    (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
-    if mode != "wal":
+def _set_up(connection: sqlite3.Connection, url: SqliteUrl, *, busy_s: float, for_reading: bool) -> None:
+    if (mode := _mode_set(connection, busy_s=busy_s)) != "wal":
         raise DatabaseFault(
             f"SQLite cannot use a write-ahead log for {url.path}",
             "move it to a local disk",
@@ -80,6 +81,24 @@ def _set_up(connection: sqlite3.Connection, url: SqliteUrl, *, for_reading: bool
     connection.execute("pragma temp_store = memory")
     if for_reading:
         connection.execute("pragma query_only = on")
+
+
+def _mode_set(connection: sqlite3.Connection, *, busy_s: float) -> str:
+    """The journal mode after the file was asked for a write-ahead log.
+
+    Who finds a file without one, and another process about to write to it, is told at once that it is locked: SQLite
+    cannot know that the two do not wait for each other. Who asks again does not.
+    """
+    until_s = monotonic() + busy_s
+    while True:
+        try:
+            (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+        except sqlite3.OperationalError as error:
+            if _code(error) not in _BUSY or monotonic() >= until_s:
+                raise
+            sleep(_ASKS_AGAIN_S)
+        else:
+            return str(mode)
 
 
 def open_migrated(url: SqliteUrl, component: str, steps: Steps, *, busy_s: float) -> sqlite3.Connection:

@@ -7,12 +7,14 @@ import signal
 import sqlite3
 import stat
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from budget_middleware.databases import sqlite
 from budget_middleware.databases.errors import DatabaseAway, DatabaseFault
 from budget_middleware.databases.sqlite import connect, damage, faults_named, transaction
 from budget_middleware.databases.urls import SqliteUrl, Synchronous
@@ -159,6 +161,23 @@ def test_a_file_that_another_process_holds(path: Path):
     assert waiting.execute("select count(*) from a").fetchone() == (1,)
     other.close()
     waiting.close()
+
+
+def test_who_opens_a_file_waits_for_who_writes_to_it_without_a_log(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """SQLite itself does not wait there. So it is with two that make a file at once."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("create table a (x)")
+    other.execute("begin immediate")
+    began_s = time.monotonic()
+    with pytest.raises(DatabaseAway, match=r"another process has \S+ locked \(database is locked\)"):
+        connect(SqliteUrl(path), busy_s=0.2)
+    assert time.monotonic() - began_s >= 0.2
+    # It ends while we wait.
+    monkeypatch.setattr(sqlite, "sleep", lambda _: other.rollback())
+    connection = connect(SqliteUrl(path), busy_s=30)
+    assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
+    connection.close()
+    other.close()
 
 
 def test_a_damaged_file_is_found(path: Path):

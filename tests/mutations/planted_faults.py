@@ -3019,6 +3019,18 @@ FAULTS = (
         "            pass\n",
     ),
     Fault(
+        "work that nobody knew of begins while a process forks",
+        "databases/forks.py",
+        "            with _forking:\n                _gates.add(self)\n",
+        "            _gates.add(self)\n",
+    ),
+    Fault(
+        "who makes a file of SQLite beside others is told that it is locked",
+        "databases/sqlite.py",
+        "if _code(error) not in _BUSY or monotonic() >= until_s:",
+        "if True:",
+    ),
+    Fault(
         "a verb that is refused in a batch leaves what it has changed",
         "stores/sql/changes.py",
         "        for changed, key, before in reversed(self._before):\n",
