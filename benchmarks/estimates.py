@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from budget_middleware.apis.openai.chat import OpenAIChat
-from budget_middleware.core.estimate import tokens_from_normalizing
+from budget_middleware.core.costs.estimate import tokens_from_normalizing
 
 Tokenizer = Callable[[str], int]
 Body = dict[str, Any]

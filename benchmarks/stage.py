@@ -13,7 +13,7 @@ from benchmarks.books import check_books
 from benchmarks.load import Load, LoadFailed, NoAnswer, run_load
 from benchmarks.scenarios import Comparison, Scenario
 from benchmarks.workers import Process, redis_server, redis_url, worker
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 
 _KEY = f"key:{key_id(TOKEN)}"
 

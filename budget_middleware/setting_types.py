@@ -25,11 +25,11 @@ from pydantic import (
 from budget_middleware.apis import APIS
 from budget_middleware.apis.jobs.webhooks import WebhookPath, parse_webhooks
 from budget_middleware.apis.json_rpc.protocols import RPC_PROTOCOLS
-from budget_middleware.core.account_sources import AccountSource, parse_sources
-from budget_middleware.core.accounts import WRONG_KEY
-from budget_middleware.core.alert_plan import AlertPlan, parse_alerts
-from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.limits import LimitRule, names_no_key
+from budget_middleware.core.alerts.plan import AlertPlan, parse_alerts
+from budget_middleware.core.limits.grammar import parse_limits
+from budget_middleware.core.limits.limits import LimitRule, names_no_key
+from budget_middleware.core.payers.accounts import WRONG_KEY
+from budget_middleware.core.payers.sources import AccountSource, parse_sources
 from budget_middleware.prices import UnknownModel, parse_unknown_model
 from budget_middleware.setting_files import text_or_file
 from budget_middleware.store_urls import checked_store_url

@@ -11,10 +11,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 
 from budget_middleware.apis.jobs.realtime_direct import RealtimeDirect, RealtimeGone
 from budget_middleware.apis.jobs.webhooks import WEBHOOKS_ACCEPTED
-from budget_middleware.core.alert_plan import ALERTS_ACCEPTED
-from budget_middleware.core.charges import OnAbort, OnExpire
-from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.usage import TokensCounted
+from budget_middleware.core.alerts.plan import ALERTS_ACCEPTED
+from budget_middleware.core.costs.charges import OnAbort, OnExpire
+from budget_middleware.core.costs.estimate import EstimateBy
+from budget_middleware.core.costs.usage import TokensCounted
 from budget_middleware.databases.urls import checked_url
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from budget_middleware.core.accounts import MASK
-from budget_middleware.core.limit_grammar import masked_limits
+from budget_middleware.core.limits.grammar import masked_limits
+from budget_middleware.core.payers.accounts import MASK
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import PREFIX, Settings, SettingsError, accepted_values
 

@@ -10,9 +10,9 @@ import pytest
 from budget_middleware.apis import APIS
 from budget_middleware.apis.protocol.usage_rules import reconcile
 from budget_middleware.cli import main
-from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, charge_of
-from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.pricing import Rates
+from budget_middleware.core.costs.charges import Charge, End, Evidence, OnAbort, charge_of
+from budget_middleware.core.costs.pricing import Rates
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.statuses import Op
 from budget_middleware.prices import load_prices
 from budget_middleware.prices.units import SameAs

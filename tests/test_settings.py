@@ -11,12 +11,12 @@ from budget_middleware import settings_loading
 from budget_middleware.apis import APIS
 from budget_middleware.apis.jobs.realtime_direct import RealtimeDirect, RealtimeGone
 from budget_middleware.apis.jobs.webhooks import WEBHOOKS_ACCEPTED, WebhookPath
-from budget_middleware.core.account_sources import parse_sources
-from budget_middleware.core.alert_plan import ALERTS_ACCEPTED, AlertPlan
-from budget_middleware.core.charges import OnAbort, OnExpire
-from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.usage import TokensCounted
+from budget_middleware.core.alerts.plan import ALERTS_ACCEPTED, AlertPlan
+from budget_middleware.core.costs.charges import OnAbort, OnExpire
+from budget_middleware.core.costs.estimate import EstimateBy
+from budget_middleware.core.costs.usage import TokensCounted
+from budget_middleware.core.limits.grammar import parse_limits
+from budget_middleware.core.payers.sources import parse_sources
 from budget_middleware.prices import parse_unknown_model
 from budget_middleware.setting_types import (
     LiteLLMPrices,

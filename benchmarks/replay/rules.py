@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple, Protocol
 
 from benchmarks.replay.traces import INPUT_NANOS, OUTPUT_NANOS, Call
-from budget_middleware.core.learning import (
+from budget_middleware.core.costs.learning import (
     NO_ANSWERS,
     AnswerSeen,
     Expectation,

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from budget_middleware.core.limit_grammar import parse_amounts
-from budget_middleware.core.limits import SlotTerms
+from budget_middleware.core.limits.grammar import parse_amounts
+from budget_middleware.core.limits.limits import SlotTerms
 from budget_middleware.operations.errors import Confirmation
 from budget_middleware.operations.inputs import (
     REASON_CHARS_MAX,

@@ -10,7 +10,7 @@ import json
 from collections import OrderedDict
 from typing import Any
 
-from budget_middleware.core.shadow import day_of
+from budget_middleware.core.limits.shadow import day_of
 from budget_middleware.stores.base import Store
 
 LEASE_MS = 15_000

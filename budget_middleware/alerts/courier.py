@@ -19,8 +19,8 @@ from budget_middleware.alerts.board import StandBackError
 from budget_middleware.alerts.posting import Answered, post
 from budget_middleware.alerts.queue import AlertQueue, Delivery, Queued, Sending
 from budget_middleware.alerts.shapes import post_of
-from budget_middleware.core.alert_plan import Receiver
-from budget_middleware.core.alerts import Alert
+from budget_middleware.core.alerts.alerts import Alert
+from budget_middleware.core.alerts.plan import Receiver
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry
 

@@ -24,8 +24,8 @@ from budget_middleware.alerts.queue import WAITING_MAX, AlertQueue
 from budget_middleware.alerts.reading import Page, next_page, unpack_read_to
 from budget_middleware.alerts.rounds import Rounds, RunAudit
 from budget_middleware.alerts.watching import Due, Watcher
-from budget_middleware.core.alert_plan import AlertPlan
-from budget_middleware.core.alerts import Alert, AlertRule, gap_alert
+from budget_middleware.core.alerts.alerts import Alert, AlertRule, gap_alert
+from budget_middleware.core.alerts.plan import AlertPlan
 from budget_middleware.ledger import Ledger
 from budget_middleware.repeated_look import RepeatedLook
 from budget_middleware.stores.base import Store

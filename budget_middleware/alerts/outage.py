@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from budget_middleware.alerts.courier import pause_ms, send
 from budget_middleware.alerts.posting import Answered
-from budget_middleware.core.alert_plan import Receiver
-from budget_middleware.core.alerts import Alert, away_alert
+from budget_middleware.core.alerts.alerts import Alert, away_alert
+from budget_middleware.core.alerts.plan import Receiver
 from budget_middleware.telemetry import Telemetry
 
 AWAY_S = 30.0

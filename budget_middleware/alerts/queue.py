@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from budget_middleware.alerts.board import KEEP_MS, QUEUE, StandBackError
-from budget_middleware.core.alerts import Alert, pack_alert, unpack_alert
+from budget_middleware.core.alerts.alerts import Alert, pack_alert, unpack_alert
 from budget_middleware.stores.base import Store
 
 WAITING_MAX = 1_000

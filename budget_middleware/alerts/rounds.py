@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.alerts.board import Board
 from budget_middleware.alerts.watching import Due, Watcher
-from budget_middleware.core.alert_plan import AlertPlan
-from budget_middleware.core.alert_rules import audit_day, expected_by_the_end, is_old, spends_too_fast
-from budget_middleware.core.alerts import drift_alert, forecast_alert, hold_alert
+from budget_middleware.core.alerts.alerts import drift_alert, forecast_alert, hold_alert
+from budget_middleware.core.alerts.plan import AlertPlan
+from budget_middleware.core.alerts.rules import audit_day, expected_by_the_end, is_old, spends_too_fast
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 

@@ -11,8 +11,8 @@ import json
 import unicodedata
 from typing import Any, NamedTuple
 
-from budget_middleware.core.alert_plan import Receiver, Shape
-from budget_middleware.core.alerts import Alert, Severity, pack_alert
+from budget_middleware.core.alerts.alerts import Alert, Severity, pack_alert
+from budget_middleware.core.alerts.plan import Receiver, Shape
 
 _SUMMARY_MAX = 1_000
 _MARKS = {Severity.CRITICAL: ":rotating_light:", Severity.ERROR: ":red_circle:", Severity.WARNING: ":warning:"}

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.alert_rules import alerted_counter, crossed, passed, reached, with_thresholds
-from budget_middleware.core.alerts import Alert, threshold_alert
+from budget_middleware.core.alerts.alerts import Alert, threshold_alert
+from budget_middleware.core.alerts.rules import alerted_counter, crossed, passed, reached, with_thresholds
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.limits import Claim
+from budget_middleware.core.limits.limits import Claim
+from budget_middleware.core.limits.modes import Threshold, watches_of
 from budget_middleware.core.model import Counter
-from budget_middleware.core.modes import Threshold, watches_of
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Window, counted_windows, is_rolling, window_at, window_named
 from budget_middleware.ledger import Ledger

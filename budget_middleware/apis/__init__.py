@@ -44,7 +44,7 @@ from budget_middleware.apis.rerank import Rerank
 from budget_middleware.apis.routes.free import is_free_route
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.json_api import JsonApi
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 __all__ = [
     "APIS",

@@ -16,7 +16,7 @@ from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.errors import ollama_error
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.costs.pricing import Usage
 
 _EMBEDDING: Final = ends_in("/api/embed")
 _MESSAGE: Final = OutputFields(texts=("content", "thinking", "tool_calls"), silent=("role", "tool_name"))

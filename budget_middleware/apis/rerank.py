@@ -13,8 +13,8 @@ from budget_middleware.apis.shared.errors import message_error
 from budget_middleware.apis.shared.failures import read_bare_message, read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import take_cost
+from budget_middleware.core.costs.pricing import Usage
 from budget_middleware.core.money import ceil_div
-from budget_middleware.core.pricing import Usage
 
 # Cohere's rule: a search has up to 100 documents, and a longer document counts as one for each 500 tokens.
 _DOCUMENTS_PER_SEARCH: Final = 100

@@ -5,9 +5,9 @@ from budget_middleware.cli.bill_table import print_bill
 from budget_middleware.cli.output import print_error, print_json, print_line
 from budget_middleware.cli.price_checking import operators_book
 from budget_middleware.cli.saved_answers import SavedAnswer, has_cost, name_of, read_saved_answer
-from budget_middleware.core.bill import unpack
-from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
-from budget_middleware.core.outcome import Outcome
+from budget_middleware.core.costs.bill import unpack
+from budget_middleware.core.costs.charges import Charge, End, OnAbort, charge_of
+from budget_middleware.core.costs.outcome import Outcome
 from budget_middleware.operations.bills import bill_row
 from budget_middleware.operations.values import as_json
 from budget_middleware.prices import PriceBook

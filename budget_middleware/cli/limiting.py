@@ -7,7 +7,7 @@ from typing import Any
 from budget_middleware.cli.output import Row, print_error, print_line, print_rows, warn
 from budget_middleware.cli.parsing import CommandError, add_command, add_new, pattern
 from budget_middleware.cli.running import on_state
-from budget_middleware.core.limit_arguments import (
+from budget_middleware.core.limits.arguments import (
     ACCEPTED_CHOICES,
     ACCEPTED_TIMES,
     SlotChoice,
@@ -17,7 +17,7 @@ from budget_middleware.core.limit_arguments import (
     parse_increases,
     parse_until,
 )
-from budget_middleware.core.limit_grammar import ACCEPTED_LIMITS, MODES_ACCEPTED, parse_amounts
+from budget_middleware.core.limits.grammar import ACCEPTED_LIMITS, MODES_ACCEPTED, parse_amounts
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.limit_rows import LimitRow
 from budget_middleware.operations.limits import (

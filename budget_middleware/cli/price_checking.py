@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from budget_middleware.cli.output import Row, Table, print_error, print_json, print_line, print_rows
 from budget_middleware.cli.parsing import CommandError, add_command
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.core.money import half_even_div, usd_from_nanos
-from budget_middleware.core.pricing import UsageClass
 from budget_middleware.opening import price_book
 from budget_middleware.prices import Found, PriceBook
 from budget_middleware.setting_types import LiteLLMPrices

@@ -10,10 +10,10 @@ from budget_middleware.cli.bill_table import print_bill
 from budget_middleware.cli.output import print_json, print_line
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.cli.price_checking import operators_book
-from budget_middleware.core.accounts import KEY, account_of, key_id
-from budget_middleware.core.bill import ItemizedBill
-from budget_middleware.core.bill_packing import bill_of_usage
-from budget_middleware.core.pricing import Rates, Usage
+from budget_middleware.core.costs.bill import ItemizedBill
+from budget_middleware.core.costs.bill_packing import bill_of_usage
+from budget_middleware.core.costs.pricing import Rates, Usage
+from budget_middleware.core.payers.accounts import KEY, account_of, key_id
 from budget_middleware.operations.bills import bill_row
 from budget_middleware.operations.values import as_json
 from budget_middleware.payers.places import token_of

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from budget_middleware.cli.output import Row, Table, bar, print_line
-from budget_middleware.core.bookings import REQUESTS, BookingKind
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
+from budget_middleware.core.journal.bookings import REQUESTS, BookingKind
 from budget_middleware.operations.reports import KindSum, Report, ReportQuery, ReportRow
 from budget_middleware.operations.values import OMITTED, figure
 

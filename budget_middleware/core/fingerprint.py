@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from budget_middleware.core.limits import LimitRule, Slot
+from budget_middleware.core.limits.limits import LimitRule, Slot
 from budget_middleware.core.units import Unit
 
 ROUNDS = 100_000

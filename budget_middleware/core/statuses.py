@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from budget_middleware.core.fast_enum import FastStrEnum
+from budget_middleware.core.fast import FastStrEnum
 
 
 class State(FastStrEnum):

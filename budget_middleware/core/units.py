@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-from budget_middleware.core.fast_enum import FastStrEnum
-from budget_middleware.core.fast_tuple import maker_of
+from budget_middleware.core.fast import FastStrEnum, maker_of
 from budget_middleware.core.money import NANOS_PER_USD, usd_from_nanos
 
 

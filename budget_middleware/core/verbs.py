@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from budget_middleware.core.fast_struct import like_dataclass
+from budget_middleware.core.fast import like_dataclass
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import NOTHING, Amounts
@@ -37,8 +37,8 @@ class Reserve(Struct, frozen=True, gc=False):
 class Finalize(Struct, frozen=True, gc=False):
     """Book the actual cost. ``targets`` and ``age_ms`` (since the first attempt) serve an id that the store lost.
 
-    ``wants_entries`` as in Reserve. ``bill`` is the packed bill of that cost (core/bill.py): it goes into the journal
-    as it is, and changes nothing else.
+    ``wants_entries`` as in Reserve. ``bill`` is the packed bill of that cost (core/costs/bill.py): it goes into the
+    journal as it is, and changes nothing else.
     """
 
     op: ClassVar = Op.FINALIZE

@@ -10,7 +10,7 @@ from itertools import cycle
 
 import httpx
 
-from budget_middleware.core.accounts import account_of, key_id
+from budget_middleware.core.payers.accounts import account_of, key_id
 
 # Dear enough for figures that can be read; its price is in the built-in book.
 MODEL = "gpt-5-pro"

@@ -16,8 +16,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.audit import Audit, Report
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.journal.audit import Audit, Report
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.demo.callers import ACCOUNTS, LIMITS, OVERSPENDER, Outcome, Tally, call_for
 from budget_middleware.demo.screen import counters_table, stories
 from budget_middleware.demo.servers import ADMIN_PATH, Servers, running

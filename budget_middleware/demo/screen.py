@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from budget_middleware.core.answers import CounterView, Entry
-from budget_middleware.core.limits import Slot
+from budget_middleware.core.limits.limits import Slot
 from budget_middleware.core.model import Balance
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import Period

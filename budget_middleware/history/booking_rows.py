@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.bookings import Booking, bookings_of
+from budget_middleware.core.costs.usage import UsageClass
+from budget_middleware.core.journal.bookings import Booking, bookings_of
 from budget_middleware.core.statuses import Op
-from budget_middleware.core.usage import UsageClass
 from budget_middleware.history.connections import HistoryDatabase, Row
 from budget_middleware.history.schema import BOOKING_COLUMNS
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.charges import CORRECTS
+from budget_middleware.core.costs.charges import CORRECTS
 from budget_middleware.core.model import Counter
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit

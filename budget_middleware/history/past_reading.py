@@ -5,8 +5,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Counter
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.history.reading import History
 from budget_middleware.history.rows import ENTRY_READ, REFUSAL_READ, WITH_BILLS, HistoryEntry, entry_of, refusal_of
 

@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.bookings import steps_of
+from budget_middleware.core.journal.bookings import steps_of
 from budget_middleware.core.statuses import Status
 
 _MAY_LEAVE_EARLY = frozenset({Status.RESERVED, Status.RELEASED})

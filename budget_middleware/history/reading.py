@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.history.connections import HistoryDatabase, Row, open_database
 from budget_middleware.history.rows import ENTRY_READ, REFUSAL_READ, WITH_BILLS, HistoryEntry, entry_of, refusal_of
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
 from budget_middleware.history.reading import Gap, History
 from budget_middleware.history.schema import COUNT_COLUMNS
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Counter, Rejection, Target
-from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, Window

@@ -8,7 +8,7 @@ changed.
 
 from typing import Final
 
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
 from budget_middleware.databases.migrations import Steps
 
 COMPONENT: Final = "history"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import Answer, CounterProof, Entry
-from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.history.balances import post_entries, take_baseline
 from budget_middleware.history.booking_rows import BookingTable
 from budget_middleware.history.connections import HistoryDatabase

@@ -22,8 +22,8 @@ import sys
 from time import monotonic
 from typing import Final, Protocol
 
-from budget_middleware.core.estimate import BYTES_PER_TOKEN, GrowthPlan
-from budget_middleware.core.learning import double_to_cover, tokens_to_grow_to
+from budget_middleware.core.costs.estimate import BYTES_PER_TOKEN, GrowthPlan
+from budget_middleware.core.costs.learning import double_to_cover, tokens_to_grow_to
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.units import Amounts, format_amounts
 

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
+from budget_middleware.core.costs.pricing import Usage, cost_nanos
+from budget_middleware.core.costs.usage import TokensCounted, tokens_of
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import Usage, cost_nanos
-from budget_middleware.core.usage import TokensCounted, tokens_of
 from budget_middleware.prices import PriceBook
 
 

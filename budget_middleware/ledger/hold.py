@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.charges import End
+from budget_middleware.core.costs.charges import End
+from budget_middleware.core.limits.modes import Passed, Watch
 from budget_middleware.core.model import Target
-from budget_middleware.core.modes import Passed, Watch
-from budget_middleware.core.payers import Payers
+from budget_middleware.core.payers.payers import Payers
 from budget_middleware.core.units import NOTHING, Amounts, Unit, figure_number
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.telemetry import LazyAttributes, ParentContext, names

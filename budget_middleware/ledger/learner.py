@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-from budget_middleware.core.learning import (
+from budget_middleware.core.costs.learning import (
     NO_ANSWERS,
     AnswerGroup,
     AnswerSeen,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context
 
-from budget_middleware.core.charges import End
+from budget_middleware.core.costs.charges import End
 from budget_middleware.core.units import format_amounts
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold, LiveHolds

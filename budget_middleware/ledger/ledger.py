@@ -16,9 +16,9 @@ from decimal import Decimal
 from typing import Any
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.limits import Claim
+from budget_middleware.core.limits.limits import Claim
 from budget_middleware.core.model import Rejection, Reservation, Target
-from budget_middleware.core.payers import Payers
+from budget_middleware.core.payers.payers import Payers
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger.adjusting import adjust, transfer

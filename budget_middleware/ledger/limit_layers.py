@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from itertools import chain
 from typing import cast
 
-from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of, parts_of
-from budget_middleware.core.layering import claims_for, joined_claims
-from budget_middleware.core.limit_grammar import parse_amounts
-from budget_middleware.core.limits import Claim, LimitBook, LimitRule, rule_of
-from budget_middleware.core.payers import Payers, each_of
+from budget_middleware.core.limits.grammar import parse_amounts
+from budget_middleware.core.limits.layering import claims_for, joined_claims
+from budget_middleware.core.limits.limits import Claim, LimitBook, LimitRule, rule_of
+from budget_middleware.core.payers.accounts import ABSENT, GLOBAL, MODEL, account_of, parts_of
+from budget_middleware.core.payers.payers import Payers, each_of
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.limit_cache import Rules
 from budget_middleware.ledger.limit_reader import LimitReader, OnOutage

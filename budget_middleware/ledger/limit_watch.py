@@ -1,7 +1,7 @@
 """Tells of the limits that refuse nothing: requests that go over them, and alerts that endings set off.
 
-Theory of operation. `core/modes.py` judges; this says so where people look: an event on the span of the verb, a metric,
-and in the log one line a counter (soft limits) or a threshold (alerts).
+Theory of operation. `core/limits/modes.py` judges; this says so where people look: an event on the span of the verb, a
+metric, and in the log one line a counter (soft limits) or a threshold (alerts).
 
 Which alerts a worker sees: those that its own calls of the store set off, for each call knows exactly from where to
 where it took *spent*. An ending has the terms that bound its request. Leases that a call expires in passing, and
@@ -13,9 +13,9 @@ import time
 from collections import ChainMap
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.modes import Crossing, Passed, Watch, crossings, passed_limits, passed_unenforced
 from budget_middleware.core.model import Counter
-from budget_middleware.core.modes import Crossing, Passed, Watch, crossings, passed_limits, passed_unenforced
 from budget_middleware.core.units import format_figure
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.telemetry import Telemetry, VerbSpan, names

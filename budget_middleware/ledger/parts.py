@@ -9,8 +9,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.limits import LimitRule
-from budget_middleware.core.usage import TokensCounted
+from budget_middleware.core.costs.usage import TokensCounted
+from budget_middleware.core.limits.limits import LimitRule
 from budget_middleware.ledger.answering_models import AnsweringModels
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.endings import Endings

@@ -1,8 +1,9 @@
 """Logs refusals in the store, where ``explain`` reads them: in the background, bounded, and never an error.
 
-Limits that only watch refuse nothing. What they would have refused is summed by limit and day (`core/shadow.py`), and
-the sums miss none, however many entries the log drops: all of a second are added up here, and written together. A
-write without an answer is not repeated, for that could count it twice; its refusals are counted as unlogged.
+Limits that only watch refuse nothing. What they would have refused is summed by limit and day
+(`core/limits/shadow.py`), and the sums miss none, however many entries the log drops: all of a second are added up
+here, and written together. A write without an answer is not repeated, for that could count it twice; its refusals are
+counted as unlogged.
 """
 
 import asyncio
@@ -12,10 +13,10 @@ from contextvars import Context
 from dataclasses import dataclass, field, replace
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowLimit, ShadowSum, day_of, limit_of, sum_of
 from budget_middleware.core.model import Counter, Rejection
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of, limit_of, sum_of
 from budget_middleware.core.statuses import Status
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold

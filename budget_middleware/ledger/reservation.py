@@ -5,16 +5,16 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Protocol
 
-from budget_middleware.core.accounts import GLOBAL, KEY, KIND, MODEL, encode_subject, is_key_subject
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.bill import Amount, AmountKind
-from budget_middleware.core.bill_packing import pack
+from budget_middleware.core.costs.bill import Amount, AmountKind
+from budget_middleware.core.costs.bill_packing import pack
+from budget_middleware.core.costs.usage import TokensCounted
+from budget_middleware.core.limits.period_words import for_window
 from budget_middleware.core.model import Rejection
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.payers import encode_named
-from budget_middleware.core.period_words import for_window
+from budget_middleware.core.payers.accounts import GLOBAL, KEY, KIND, MODEL, encode_subject, is_key_subject
+from budget_middleware.core.payers.payers import encode_named
 from budget_middleware.core.units import Amounts, Unit, format_figure
-from budget_middleware.core.usage import TokensCounted
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Iterable
 from functools import partial
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.limits import Claim
+from budget_middleware.core.limits.limits import Claim
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, amounts_of

@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from budget_middleware.core.accounts import names_raw_key, parse_account, parts_of
 from budget_middleware.core.model import Target
 from budget_middleware.core.money import MAX_NANOS
+from budget_middleware.core.payers.accounts import names_raw_key, parse_account, parts_of
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.core.windows import FOREVER_MS, Window

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.limits import Claim, increased
+from budget_middleware.core.limits.limits import Claim, increased
+from budget_middleware.core.limits.modes import Watch, watches_of
 from budget_middleware.core.model import Carry, Target
-from budget_middleware.core.modes import Watch, watches_of
 from budget_middleware.core.windows import Window, has_lapsed, previous_window, window_at
 
 KNOWN_MAX = 4_096

@@ -20,7 +20,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from budget_middleware.core.answers import Answer, Entry
-from budget_middleware.core.modes import Watch
+from budget_middleware.core.limits.modes import Watch
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.deferred_spans import DeferredSpans

@@ -28,7 +28,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.rate_limits import opens_in_ms
+from budget_middleware.core.limits.rate_limits import opens_in_ms
 from budget_middleware.ledger.waiting_lines import Line, Room
 
 

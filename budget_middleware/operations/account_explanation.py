@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from budget_middleware.core.answers import Entry
+from budget_middleware.core.journal.story import Change, Share, changes_of
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Counter, Reservation
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Status
-from budget_middleware.core.story import Change, Share, changes_of
 from budget_middleware.core.units import PLACES, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.account_facts import AccountFacts, read_account

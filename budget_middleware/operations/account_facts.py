@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.answers import CounterView, Entry
+from budget_middleware.core.journal.story import CounterStory, counter_story, joined_stories
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Reservation
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.story import CounterStory, counter_story, joined_stories
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import read_counters
 from budget_middleware.operations.reaching_back import entries_of_account, refusals_of_account

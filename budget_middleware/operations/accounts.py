@@ -7,8 +7,8 @@ has to be confirmed.
 from collections.abc import Iterable
 from contextlib import suppress
 
-from budget_middleware.core.accounts import GLOBAL, MODEL, parts_of
-from budget_middleware.core.patterns import is_open
+from budget_middleware.core.limits.patterns import is_open
+from budget_middleware.core.payers.accounts import GLOBAL, MODEL, parts_of
 from budget_middleware.opening import accounts_file_of, price_book
 from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.answers import CounterView
-from budget_middleware.core.limits import Claim, Slot
+from budget_middleware.core.limits.limits import Claim, Slot
 from budget_middleware.core.model import Counter, Target
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit

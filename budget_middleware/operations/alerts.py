@@ -9,8 +9,8 @@ from enum import StrEnum
 from budget_middleware.alerts.board import Board
 from budget_middleware.alerts.courier import send
 from budget_middleware.alerts.queue import Queued, Sending, read_queue
-from budget_middleware.core.alert_plan import Receiver
-from budget_middleware.core.alerts import AlertRule, Severity, trial_alert
+from budget_middleware.core.alerts.alerts import AlertRule, Severity, trial_alert
+from budget_middleware.core.alerts.plan import Receiver
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.values import iso

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.audit import Audit, Drift, Report, joined_reports
 from budget_middleware.core.damage import Damage
+from budget_middleware.core.journal.audit import Audit, Drift, Report, joined_reports
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import retention_of

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from budget_middleware.core.bill import AmountKind, BillLine, ItemizedBill
+from budget_middleware.core.costs.bill import AmountKind, BillLine, ItemizedBill
+from budget_middleware.core.costs.pricing import UsageClass
+from budget_middleware.core.costs.usage import FIELD_BY_PIECE
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.core.pricing import UsageClass
-from budget_middleware.core.usage import FIELD_BY_PIECE
 from budget_middleware.operations.values import NOT_IN_JSON
 
 _FEMTOS_PER_USD: Final = 10**15

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from itertools import product
 
-from budget_middleware.core.accounts import account_of, parts_of
-from budget_middleware.core.layering import Bound, bounds_of
-from budget_middleware.core.limits import (
+from budget_middleware.core.limits.layering import Bound, bounds_of
+from budget_middleware.core.limits.limits import (
     LIFTED,
     Claim,
     LimitBook,
@@ -16,8 +15,9 @@ from budget_middleware.core.limits import (
     names_no_key,
     slot_order,
 )
+from budget_middleware.core.limits.patterns import is_open, parts_standing_for
 from budget_middleware.core.model import Carry, Counter, Target
-from budget_middleware.core.patterns import is_open, parts_standing_for
+from budget_middleware.core.payers.accounts import account_of, parts_of
 from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import window_named

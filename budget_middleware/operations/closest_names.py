@@ -3,7 +3,7 @@
 import difflib
 from typing import Final
 
-from budget_middleware.core.accounts import parts_of
+from budget_middleware.core.payers.accounts import parts_of
 from budget_middleware.operations.context import OperatorContext
 
 _COMPARED_MAX: Final = 2_000

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import CounterView
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.periods import Period, PeriodOrder, period_order
 from budget_middleware.core.units import PLACES

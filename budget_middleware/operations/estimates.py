@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 
 from budget_middleware.apis.protocol.base import Ask
-from budget_middleware.core.accounts import encode_subject
-from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.learning import BORROWED_ANSWERS, NO_ANSWERS, AnswerGroup, Basis, Expectation, expect
-from budget_middleware.core.pricing import Rates, Usage
+from budget_middleware.core.costs.estimate import EstimateBy
+from budget_middleware.core.costs.learning import BORROWED_ANSWERS, NO_ANSWERS, AnswerGroup, Basis, Expectation, expect
+from budget_middleware.core.costs.pricing import Rates, Usage
+from budget_middleware.core.payers.accounts import encode_subject
 from budget_middleware.opening import price_book
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.values import Figure, figure

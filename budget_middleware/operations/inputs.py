@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from budget_middleware.core.accounts import (
+from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.payers.accounts import (
     WRONG_KEY,
     compound_of,
     names_raw_key,
@@ -15,7 +16,6 @@ from budget_middleware.core.accounts import (
     parse_pattern,
     parts_of,
 )
-from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Unit
 
 REASON_CHARS_MAX: Final = 500

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.bookings import steps_of
+from budget_middleware.core.journal.bookings import steps_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import LinkedEntryRow, linked_entry_row
 from budget_middleware.stores.base import Store

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from budget_middleware.core.accounts import parts_of
-from budget_middleware.core.limits import Slot
-from budget_middleware.core.patterns import is_open
+from budget_middleware.core.limits.limits import Slot
+from budget_middleware.core.limits.patterns import is_open
+from budget_middleware.core.payers.accounts import parts_of
 from budget_middleware.core.statuses import Status
 from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext

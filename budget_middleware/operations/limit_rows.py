@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.limit_texts import limit_text
-from budget_middleware.core.limits import LimitMode, Slot, Terms
+from budget_middleware.core.limits.limits import LimitMode, Slot, Terms
+from budget_middleware.core.limits.texts import limit_text
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.values import OMITTED, Figure, Omitted, figure, iso

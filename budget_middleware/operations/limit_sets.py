@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from budget_middleware.core.accounts import GLOBAL, parts_of
-from budget_middleware.core.limit_texts import limit_text
-from budget_middleware.core.limits import LimitRule, Slot, SlotTerms, Terms
-from budget_middleware.core.patterns import is_open
+from budget_middleware.core.limits.limits import LimitRule, Slot, SlotTerms, Terms
+from budget_middleware.core.limits.patterns import is_open
+from budget_middleware.core.limits.texts import limit_text
+from budget_middleware.core.payers.accounts import GLOBAL, parts_of
 from budget_middleware.operations.accounts import accounts_of_file, kinds_of_requests, require_known
 from budget_middleware.operations.binding import read_runtime_limits_of, runtime_rules
 from budget_middleware.operations.context import OperatorContext

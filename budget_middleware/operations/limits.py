@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from budget_middleware.core.accounts import masked, names_raw_key, parse_pattern, parts_of
-from budget_middleware.core.layering import Bound
-from budget_middleware.core.limit_arguments import SlotChoice, every_slot
-from budget_middleware.core.limit_texts import NONE, limit_text
-from budget_middleware.core.limits import LIFTED, Increase, LimitMode, Slot, SlotTerms, Terms
+from budget_middleware.core.limits.arguments import SlotChoice, every_slot
+from budget_middleware.core.limits.layering import Bound
+from budget_middleware.core.limits.limits import LIFTED, Increase, LimitMode, Slot, SlotTerms, Terms
+from budget_middleware.core.limits.patterns import is_open
+from budget_middleware.core.limits.texts import NONE, limit_text
 from budget_middleware.core.model import Balance
-from budget_middleware.core.patterns import is_open
+from budget_middleware.core.payers.accounts import masked, names_raw_key, parse_pattern, parts_of
 from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
 from budget_middleware.operations.accounts import require_known, warnings_for

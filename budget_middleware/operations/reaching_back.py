@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
+from budget_middleware.core.journal.story import BookingsRead
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Counter
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Op
-from budget_middleware.core.story import BookingsRead
 from budget_middleware.core.windows import window_named
 from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.history.past_reading import AccountPast, PastReader

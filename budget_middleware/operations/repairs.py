@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from shlex import quote
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.audit import Correction
 from budget_middleware.core.damage import Damage, Flaw
+from budget_middleware.core.journal.audit import Correction
 from budget_middleware.core.model import Counter, Target
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import figure_number

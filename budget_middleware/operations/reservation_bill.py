@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.bill import unpack
-from budget_middleware.core.charges import BOOKED_BY, CORRECTS
+from budget_middleware.core.costs.bill import unpack
+from budget_middleware.core.costs.charges import BOOKED_BY, CORRECTS
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import PLACES
 from budget_middleware.operations.bills import BillRow, bill_row

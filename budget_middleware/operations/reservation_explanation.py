@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from budget_middleware.core.answers import Entry
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Reservation
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit, format_amounts
 from budget_middleware.ledger.tickets import JobTicket, tickets_of

@@ -10,8 +10,8 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import CounterView, Entry
-from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import FOREVER_MS, Period, window_named

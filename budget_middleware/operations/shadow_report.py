@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of, days_between
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.shadow import ShadowLimit, ShadowSum, day_of, days_between
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.context import OperatorContext

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from budget_middleware.core.limits import Claim, Slot
+from budget_middleware.core.limits.limits import Claim, Slot
 from budget_middleware.core.model import Rejection, Target
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit, format_figure

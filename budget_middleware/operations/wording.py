@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.rows import RefusalRow

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from budget_middleware.core.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODEL, account_of, encode_subject
-from budget_middleware.core.payers import TAG, Payers, PayerSubjects, TooManyTagsError, each_of, encode_named
+from budget_middleware.core.payers.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODEL, account_of, encode_subject
+from budget_middleware.core.payers.payers import TAG, Payers, PayerSubjects, TooManyTagsError, each_of, encode_named
 
 _LOOK_S = 1.0
 

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from budget_middleware.core.fast_tuple import maker_of
+from budget_middleware.core.fast import maker_of
 from budget_middleware.headers import HeaderTable
 
 CredentialSource = Callable[[Scope], Awaitable[str | None] | str | None]

@@ -6,10 +6,10 @@ from typing import Any
 
 from starlette.types import Scope
 
-from budget_middleware.core.account_sources import AccountSource, Origin
-from budget_middleware.core.accounts import ABSENT, GLOBAL, KEY, MODEL
-from budget_middleware.core.limits import LimitRule
-from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, encode_named
+from budget_middleware.core.limits.limits import LimitRule
+from budget_middleware.core.payers.accounts import ABSENT, GLOBAL, KEY, MODEL
+from budget_middleware.core.payers.payers import PayerSubjects, TooManyTagsError, encode_named
+from budget_middleware.core.payers.sources import AccountSource, Origin
 from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, can_own_keys

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from starlette.types import Scope
 
-from budget_middleware.core.account_sources import Origin, Source
-from budget_middleware.core.accounts import KEY, encode_subject, key_id
-from budget_middleware.core.fast_tuple import maker_of
-from budget_middleware.core.payers import TAG, PayerSubjects, encode_tags, listed_tags
+from budget_middleware.core.fast import maker_of
+from budget_middleware.core.payers.accounts import KEY, encode_subject, key_id
+from budget_middleware.core.payers.payers import TAG, PayerSubjects, encode_tags, listed_tags
+from budget_middleware.core.payers.sources import Origin, Source
 from budget_middleware.headers import HeaderTable
 from budget_middleware.payers.credentials import (
     TOKEN_HEADERS,

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.pricing import Rates, UsageClass
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.pricing import Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.published import PriceList, load_published, newest_list, pinned_to

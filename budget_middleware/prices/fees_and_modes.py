@@ -18,7 +18,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from budget_middleware.core.pricing import UsageClass
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.prices.job_prices import TRAINING_USD
 
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from budget_middleware.core.costs.pricing import Rate, Rates, UsageClass
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.fees_and_modes import CONTAINER_USD_BY_MEMORY
 from budget_middleware.prices.job_prices import VIDEO_USD
 from budget_middleware.prices.units import MILLION, PER, nanos_per_million

@@ -16,7 +16,7 @@ region and the kind of deployment.
 
 from typing import Final
 
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
 
 _SORA: Final = {
     "sora-2": ("0.1", {}),

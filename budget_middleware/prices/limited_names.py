@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
-from budget_middleware.core.accounts import ANY, MODEL, encode_subject, parts_of
-from budget_middleware.core.patterns import is_open
+from budget_middleware.core.limits.patterns import is_open
+from budget_middleware.core.payers.accounts import ANY, MODEL, encode_subject, parts_of
 from budget_middleware.prices.book import PriceBook
 
 

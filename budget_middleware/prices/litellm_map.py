@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from budget_middleware.core.pricing import Rates, UsageClass
+from budget_middleware.core.costs.pricing import Rates, UsageClass
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.providers import LITELLM_PREFIXES, LITELLM_PROVIDERS, OWN_SERVERS, PREFIXES
 from budget_middleware.prices.units import MAX_CACHED, exact_number

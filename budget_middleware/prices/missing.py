@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.core.pricing import Rate, Rates, UsageClass
+from budget_middleware.core.costs.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.fees_and_modes import LONG_AT_AWS, MISSING, OLD_GEMINI, Missing
 from budget_middleware.prices.gaps import rate_of
 

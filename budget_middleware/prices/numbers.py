@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NoReturn
 
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
-from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices.units import MILLION, PER, nanos_per_million
 
 ALLOW_HIGH: Final = "allow_high_prices"

@@ -9,8 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from budget_middleware.core.job_kinds import JobKind, is_job_name
-from budget_middleware.core.pricing import Rate, Rates, UsageClass
+from budget_middleware.core.costs.job_kinds import JobKind, is_job_name
+from budget_middleware.core.costs.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.numbers import (
     ALLOW_HIGH,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from budget_middleware.core.pricing import Rates
+from budget_middleware.core.costs.pricing import Rates
 from budget_middleware.prices.numbers import refuse
 from budget_middleware.prices.price_map import rates_of_price_map
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from budget_middleware.core.pricing import Rate, Rates, UsageClass
+from budget_middleware.core.costs.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.missing import search_unit
 from budget_middleware.prices.numbers import MAX_TOKENS, allows_high_in, count_in, factor_of, price_in, refuse
 from budget_middleware.prices.units import SELLS_BY, exact_number

@@ -13,8 +13,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from budget_middleware.core.pricing import Rate, Rates, UsageClass
-from budget_middleware.core.usage import FEES
+from budget_middleware.core.costs.pricing import Rate, Rates, UsageClass
+from budget_middleware.core.costs.usage import FEES
 from budget_middleware.prices.providers import PRICED_APART
 from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
-from budget_middleware.core.pricing import FREE, Rate, Rates, UsageClass
+from budget_middleware.core.costs.pricing import FREE, Rate, Rates, UsageClass
 from budget_middleware.prices import published
 from budget_middleware.prices.gaps import GAPS
 from budget_middleware.prices.missing import with_missing

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from budget_middleware.core.costs.pricing import Rates, UsageClass
+from budget_middleware.core.costs.usage import FEES
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rates, UsageClass
-from budget_middleware.core.usage import FEES
 
 MILLION: Final = 1_000_000
 # Names come from clients: so many answers are kept.

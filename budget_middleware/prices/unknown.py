@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from budget_middleware.core.costs.pricing import Rate, Rates, UsageClass
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
-from budget_middleware.core.pricing import Rate, Rates, UsageClass
 
 UNKNOWN: Final = "BUDGET_UNKNOWN_MODEL"
 

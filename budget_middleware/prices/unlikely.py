@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from budget_middleware.core.costs.pricing import Rates, UsageClass
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.core.pricing import Rates, UsageClass
 from budget_middleware.prices.units import OwnPrice
 
 LEAST_NANOS: Final = 1_000_000

@@ -11,11 +11,11 @@ from budget_middleware.apis.bodies.bad_request import BadRequestError
 from budget_middleware.apis.jobs.batches import BatchApi
 from budget_middleware.apis.jobs.created import JobApi
 from budget_middleware.apis.protocol.base import Api, Reason, Refusal
-from budget_middleware.core.accounts import encode_subject
-from budget_middleware.core.charges import OnExpire, deadline_charge, expiry_charge
-from budget_middleware.core.fast_tuple import maker_of
+from budget_middleware.core.costs.charges import OnExpire, deadline_charge, expiry_charge
+from budget_middleware.core.fast import maker_of
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, first_account
+from budget_middleware.core.payers.accounts import encode_subject
+from budget_middleware.core.payers.payers import PayerSubjects, TooManyTagsError, first_account
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.ledger import Caller, CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError

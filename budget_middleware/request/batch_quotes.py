@@ -17,9 +17,9 @@ from budget_middleware.apis.jobs.batches import BatchApi, PlannedCall
 from budget_middleware.apis.jobs.created import JobApi
 from budget_middleware.apis.jobs.realtime_direct import OpenAIRealtimeDirect, PlannedSession
 from budget_middleware.apis.protocol.base import Ask
+from budget_middleware.core.costs.pricing import Rates
+from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
-from budget_middleware.core.pricing import Rates
-from budget_middleware.core.usage import Usage
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.body_read import BodyRead

@@ -6,11 +6,10 @@ from typing import Final
 
 from budget_middleware.apis.protocol.seen import NOT_TOKENS, Seen
 from budget_middleware.apis.protocol.usage_rules import Contradiction, with_expected_input
-from budget_middleware.core.bill import Amount, AmountKind
-from budget_middleware.core.bill_packing import PricedCall, pack, priced_call_of
-from budget_middleware.core.charges import USAGE, Basis, Charge, End, Evidence
-from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import (
+from budget_middleware.core.costs.bill import Amount, AmountKind
+from budget_middleware.core.costs.bill_packing import PricedCall, pack, priced_call_of
+from budget_middleware.core.costs.charges import USAGE, Basis, Charge, End, Evidence
+from budget_middleware.core.costs.pricing import (
     BILLED_INSTEAD,
     OUTPUT_CLASSES,
     Rates,
@@ -21,7 +20,8 @@ from budget_middleware.core.pricing import (
     sum_nanos,
     unpriced_uses,
 )
-from budget_middleware.core.usage import TokensCounted, tokens_of
+from budget_middleware.core.costs.usage import TokensCounted, tokens_of
+from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.quote import Quote

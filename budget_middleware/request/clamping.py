@@ -4,7 +4,7 @@ What is left is that of the instant of the admission: others' holds are taken of
 answer cannot pass a limit, whatever it hides; several in flight, each with what was left for it, together can.
 """
 
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Rates, cost_by_output
+from budget_middleware.core.costs.pricing import FEMTOS_PER_NANO, Rates, cost_by_output
 from budget_middleware.core.units import Unit
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.quote import Quote, tiers_of

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from budget_middleware.apis.answers.answer_reader import AnswerReader
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.charges import End, OnAbort
+from budget_middleware.core.costs.charges import End, OnAbort
 from budget_middleware.headers import Headers
 from budget_middleware.ledger import AnswerFuture, Ledger
 from budget_middleware.request.admission import Admitted

@@ -13,8 +13,8 @@ from budget_middleware.apis.bodies.bad_request import BadRequestError
 from budget_middleware.apis.bodies.reading import mapping_of
 from budget_middleware.apis.jobs.created import JobApi, JobPlan
 from budget_middleware.apis.protocol.base import Ask
-from budget_middleware.core.estimate import tokens_from_text_bytes
-from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
+from budget_middleware.core.costs.estimate import tokens_from_text_bytes
+from budget_middleware.core.costs.pricing import Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.ledger import Job, Ledger
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.body_read import BodyRead

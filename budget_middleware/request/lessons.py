@@ -3,9 +3,9 @@
 import time
 
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.learning import answer_seen
-from budget_middleware.core.payers import first_account
-from budget_middleware.core.pricing import FEMTOS_PER_NANO
+from budget_middleware.core.costs.learning import answer_seen
+from budget_middleware.core.costs.pricing import FEMTOS_PER_NANO
+from budget_middleware.core.payers.payers import first_account
 from budget_middleware.ledger import Ledger
 from budget_middleware.prices import price_rank
 from budget_middleware.request.admission import Admitted

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.limits.rate_limits import is_rate
 from budget_middleware.core.model import Balance, OncePerTargets, Target
 from budget_middleware.core.money import ceil_div, usd_from_nanos
-from budget_middleware.core.rate_limits import is_rate
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import FOREVER_MS, counted_s
 from budget_middleware.headers import Headers

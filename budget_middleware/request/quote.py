@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 from msgspec import Struct, structs
 
 from budget_middleware.apis.protocol.base import Ask
-from budget_middleware.core.estimate import (
+from budget_middleware.core.costs.estimate import (
     LARGEST_CONTEXT_TOKENS,
     EstimateBy,
     GrowthPlan,
     output_ceiling,
     tokens_from_normalizing,
 )
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Rates, Usage, UsageClass, estimate_nanos
+from budget_middleware.core.costs.pricing import FEMTOS_PER_NANO, Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.prices import Moment
 
 OTHER_MODEL: Final = "other"

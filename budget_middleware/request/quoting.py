@@ -7,11 +7,11 @@ from functools import lru_cache, partial
 from typing import Final
 
 from budget_middleware.apis.protocol.base import Ask
-from budget_middleware.core.accounts import encode_subject
-from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan
-from budget_middleware.core.fast_tuple import maker_of
-from budget_middleware.core.learning import Basis, Expectation, input_to_hold, tokens_to_hold
-from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output, cost_of
+from budget_middleware.core.costs.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan
+from budget_middleware.core.costs.learning import Basis, Expectation, input_to_hold, tokens_to_hold
+from budget_middleware.core.costs.pricing import CostByOutput, Rates, UsageClass, cost_by_output, cost_of
+from budget_middleware.core.fast import maker_of
+from budget_middleware.core.payers.accounts import encode_subject
 from budget_middleware.ledger import AnsweringModels, Learner
 from budget_middleware.prices import Moment, PriceBook
 from budget_middleware.request.quote import (

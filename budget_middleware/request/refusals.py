@@ -8,12 +8,12 @@ from typing import Final
 from starlette.types import Message, Receive, Scope, Send
 
 from budget_middleware.apis.protocol.base import Api, Reason, Refusal
-from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
+from budget_middleware.core.limits.period_words import for_window, per_period
+from budget_middleware.core.limits.rate_limits import is_rate, opens_in_ms
 from budget_middleware.core.model import Rejection
 from budget_middleware.core.money import ceil_div, usd_from_nanos
-from budget_middleware.core.period_words import for_window, per_period
+from budget_middleware.core.payers.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
 from budget_middleware.core.periods import is_rolling
-from budget_middleware.core.rate_limits import is_rate, opens_in_ms
 from budget_middleware.core.units import Unit, format_figure
 from budget_middleware.headers import Headers
 

@@ -18,11 +18,11 @@ from typing import Final
 
 from budget_middleware.apis.bodies.reading import name_in, token_count
 from budget_middleware.apis.jobs.realtime_direct import PlannedSession
-from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS
+from budget_middleware.core.costs.estimate import LARGEST_CONTEXT_TOKENS
+from budget_middleware.core.costs.pricing import Rates, Usage, UsageClass, estimate_nanos
+from budget_middleware.core.costs.usage import TokensCounted, tokens_of
 from budget_middleware.core.money import MAX_NANOS, ceil_div
-from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.core.units import Amounts
-from budget_middleware.core.usage import TokensCounted, tokens_of
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.shown_model import short

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, charge_of
+from budget_middleware.core.costs.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, charge_of
 from budget_middleware.core.units import Amounts, Unit, amounts_of
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.modes import Passed
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.modes import Passed
 from budget_middleware.core.units import Unit, format_figure
 from budget_middleware.headers import Headers
 from budget_middleware.request.refusals import is_callers_own

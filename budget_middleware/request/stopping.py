@@ -4,10 +4,10 @@ from typing import Final
 
 from budget_middleware.apis.answers.answer_reader import AnswerReader
 from budget_middleware.apis.protocol.base import Reason, Refusal
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Answer
+from budget_middleware.core.limits.period_words import per_period
 from budget_middleware.core.model import Target
-from budget_middleware.core.period_words import per_period
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.request.settlement import Settlement
 from budget_middleware.setting_types import Mode, OnLimit

@@ -16,8 +16,8 @@ from functools import partial
 from typing import NamedTuple
 
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.pricing import Rates, cost_nanos
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.pricing import Rates, cost_nanos
+from budget_middleware.core.costs.usage import Usage
 from budget_middleware.prices import Moment, PriceBook
 from budget_middleware.request.quote import Quote
 

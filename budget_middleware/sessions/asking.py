@@ -9,7 +9,7 @@ from budget_middleware.apis.bodies.reading import list_of
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.protocol.session_events import Asked
 from budget_middleware.apis.protocol.session_time import CONTINUES
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import ClientWait, Ledger

@@ -6,7 +6,7 @@ from budget_middleware.apis.answers.event_reader import EventReader
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.protocol.session_time import TimeSlice
-from budget_middleware.core.charges import End
+from budget_middleware.core.costs.charges import End
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.settlement import Settlement

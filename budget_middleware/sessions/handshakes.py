@@ -9,8 +9,8 @@ stays usable when a budget is spent, so the first call decides where the handsha
 from collections.abc import Mapping
 
 from budget_middleware.apis.protocol.base import Reason
-from budget_middleware.core.accounts import encode_subject
-from budget_middleware.core.payers import PayerSubjects
+from budget_middleware.core.payers.accounts import encode_subject
+from budget_middleware.core.payers.payers import PayerSubjects
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.request.admission import Admission, Refused

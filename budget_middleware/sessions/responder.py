@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.bodies.reading import UNREADABLE
 from budget_middleware.apis.protocol.session_events import SessionDialect
-from budget_middleware.core.payers import PayerSubjects
+from budget_middleware.core.payers.payers import PayerSubjects
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger

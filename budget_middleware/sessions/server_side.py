@@ -11,7 +11,7 @@ from typing import Final
 
 from budget_middleware.apis.protocol.base import Reason, Refusal
 from budget_middleware.apis.protocol.session_events import Asked, Conversation, ServerEvent, Step
-from budget_middleware.core.charges import End
+from budget_middleware.core.costs.charges import End
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.admission import Refused
 from budget_middleware.request.stopping import WHY_STOPPED, stop_refusal, stops_at_limits

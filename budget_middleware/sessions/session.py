@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.protocol.base import Refusal
 from budget_middleware.apis.protocol.session_events import Asked, SessionDialect
-from budget_middleware.core.charges import End, OnAbort
+from budget_middleware.core.costs.charges import End, OnAbort
 from budget_middleware.request.scopes import of_session
 from budget_middleware.request.stopping import StreamStoppedError, is_caused_by_stop
 from budget_middleware.sessions.asking import Asking, SessionContext

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
+from budget_middleware.core.costs.learning import AnswerGroup, Sums
 from budget_middleware.core.damage import Damage
-from budget_middleware.core.learning import AnswerGroup, Sums
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.model import Reservation
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.core.windows import Period

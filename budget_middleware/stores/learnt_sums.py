@@ -5,7 +5,7 @@ The Lua scripts read and write the same: ``lua/_learnt.lua``.
 
 import re
 
-from budget_middleware.core.learning import Sums
+from budget_middleware.core.costs.learning import Sums
 
 _NUMBER = re.compile(r"[0-9][0-9.e+-]*")
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 
-from budget_middleware.core.limits import Slot, Terms
+from budget_middleware.core.limits.limits import Slot, Terms
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.runtime_limits import SlotChanges
 

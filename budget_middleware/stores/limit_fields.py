@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from budget_middleware.core.accounts import canonical_pattern
-from budget_middleware.core.limits import LIFTED, Increase, LimitMode, LimitRule, Slot, SlotTerms, Terms, rule_of
+from budget_middleware.core.limits.limits import LIFTED, Increase, LimitMode, LimitRule, Slot, SlotTerms, Terms, rule_of
+from budget_middleware.core.payers.accounts import canonical_pattern
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import PERIODS, Period
 from budget_middleware.stores.runtime_limits import MORE, LimitKey, LimitValue, SlotChanges

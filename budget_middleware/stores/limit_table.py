@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from budget_middleware.core.limit_shapes import shape_of
+from budget_middleware.core.limits.shapes import shape_of
 from budget_middleware.stores.limit_fields import FIELDS, changed_fields, pack_changes, unpack_limit_value
 from budget_middleware.stores.runtime_limits import (
     MORE,

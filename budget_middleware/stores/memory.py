@@ -9,10 +9,10 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from budget_middleware.core.accounts import canonical_pattern
-from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
+from budget_middleware.core.costs.learning import NO_ANSWERS, AnswerGroup, Sums, merge
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
+from budget_middleware.core.payers.accounts import canonical_pattern
 from budget_middleware.stores.base import LEARNT_MS, SHADOW_LIMITS_MAX
 from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_changes import LimitChanges

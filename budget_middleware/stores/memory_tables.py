@@ -9,8 +9,8 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.statuses import Op, State
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores.deadlines import Deadlines

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.stores import previous_records, records
 
 

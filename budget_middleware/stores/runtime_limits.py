@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from budget_middleware.core.limits import Slot, Terms
+from budget_middleware.core.limits.limits import Slot, Terms
 
 LIMITS_PAGE = 1_000
 """About so many runtime limits are read at once: a server is busy with them for less than a millisecond."""

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
-from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import CounterProof, CounterView, Entry
 from budget_middleware.core.model import Balance, Counter, Reservation
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Step
 
 _EMPTY = CounterRow(Balance(), ByHand())

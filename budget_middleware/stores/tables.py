@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.fast_tuple import maker_of
+from budget_middleware.core.fast import maker_of
 from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation, Target
 from budget_middleware.core.statuses import Op, Status, may_book
 from budget_middleware.core.units import Unit

@@ -10,8 +10,8 @@ from typing import Concatenate, ParamSpec
 from opentelemetry import metrics
 from opentelemetry.context import Context
 
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.statuses import Op
 from budget_middleware.telemetry.gauges import Gauges, HistoryGauges, observe, observe_history
 from budget_middleware.telemetry.harmless import harmless

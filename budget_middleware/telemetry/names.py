@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.bill import counts_and_sources
+from budget_middleware.core.costs.bill import counts_and_sources
+from budget_middleware.core.limits.modes import Crossing, Passed
 from budget_middleware.core.model import Counter, Rejection
-from budget_middleware.core.modes import Crossing, Passed
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, Unit, figure_number
 

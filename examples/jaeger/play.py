@@ -23,7 +23,7 @@ from pathlib import Path
 
 import httpx
 
-from budget_middleware.core.accounts import account_of, key_id
+from budget_middleware.core.payers.accounts import account_of, key_id
 
 EXAMPLES = Path(__file__).parents[1]
 WORKERS = ("worker-1", "worker-2", "worker-3")

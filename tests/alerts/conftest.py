@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from budget_middleware.alerts.follower import CATCH_UP_S, AlertFollower
-from budget_middleware.core.alert_plan import parse_alerts
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.alerts.plan import parse_alerts
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
 from tests.alerts.receiver import ReceiverServer, receiving

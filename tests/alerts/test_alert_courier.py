@@ -10,8 +10,8 @@ from budget_middleware.alerts import courier, queue
 from budget_middleware.alerts.board import LEASE_MS
 from budget_middleware.alerts.courier import FIRST_PAUSE_MS, GIVE_UP_MS, LONGEST_PAUSE_MS, pause_ms, send
 from budget_middleware.alerts.queue import read_queue
-from budget_middleware.core.alert_plan import Receiver, Shape
-from budget_middleware.core.alerts import trial_alert
+from budget_middleware.core.alerts.alerts import trial_alert
+from budget_middleware.core.alerts.plan import Receiver, Shape
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.memory import MemoryStore
 from tests.alerts.conftest import follow

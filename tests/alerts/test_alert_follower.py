@@ -298,7 +298,7 @@ async def test_the_queue_outlives_its_worker(open_store, make_follower, receiver
 
 
 def test_an_alert_has_the_same_id_in_every_process():
-    from budget_middleware.core.alerts import alert_id
+    from budget_middleware.core.alerts.alerts import alert_id
 
     counter = Counter("key:ab", Period.DAY, "2026-11-30")
     assert alert_id("budget", "spent", *counter, "enforce", 10, 50) == "bc2423230f420a4c3b65fd906351d749"

@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware.alerts.follower import AlertFollower
 from budget_middleware.alerts.outage import OutageWatch
-from budget_middleware.core.alert_plan import Receiver, Shape, parse_alerts
+from budget_middleware.core.alerts.plan import Receiver, Shape, parse_alerts
 from budget_middleware.core.model import Balance
 from budget_middleware.core.windows import Period
 from budget_middleware.followers import Followers

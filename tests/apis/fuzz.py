@@ -12,7 +12,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(
-    include=[f"budget_middleware.{name}" for name in ("apis", "core.pricing", "payers.credentials", "routing")]
+    include=[f"budget_middleware.{name}" for name in ("apis", "core.costs.pricing", "payers.credentials", "routing")]
 ):
     from budget_middleware.apis import APIS
 

@@ -13,7 +13,7 @@ from budget_middleware.apis.answers.answer_reader import AnswerReader
 from budget_middleware.apis.bodies.inflater import Inflater
 from budget_middleware.apis.openai.chat import OpenAIChat
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.costs.pricing import Usage
 from tests.apis.cuts import CUTS, cut, passed
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 3}

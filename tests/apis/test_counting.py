@@ -18,7 +18,7 @@ from budget_middleware.apis.counting.input import (
     text_bytes_of,
 )
 from budget_middleware.apis.counting.media import ANTHROPIC_MEDIA, GEMINI_MEDIA, OPENAI_MEDIA
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.costs.pricing import Usage
 from tests.apis.timing import cpu_ms
 
 ANY_JSON = st.recursive(

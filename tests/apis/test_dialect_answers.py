@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answers.answer_reader import AnswerReader
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.pricing import Usage, UsageClass
+from budget_middleware.core.costs.pricing import Usage, UsageClass
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 from tests.examples import examples
 

@@ -10,7 +10,7 @@ from budget_middleware.apis.bodies.form import File, Form
 from budget_middleware.apis.bodies.reading import UNREADABLE
 from budget_middleware.apis.openai.images import OpenAIImages
 from budget_middleware.apis.protocol.base import Ask
-from budget_middleware.core.pricing import UsageClass
+from budget_middleware.core.costs.pricing import UsageClass
 
 BY_NAME = {api.name: api for api in APIS}
 TEXT = "x" * 400  # A hundred tokens.

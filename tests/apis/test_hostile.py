@@ -22,7 +22,7 @@ from budget_middleware.apis.bodies.reading import MAX_TOKENS, parse_body
 from budget_middleware.apis.openai.containers import CONTAINER
 from budget_middleware.apis.protocol.base import Reason, Refusal
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
+from budget_middleware.core.costs.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 from tests.apis.test_dialect_answers import ANSWERS
 from tests.apis.test_dialect_requests import REQUESTS

@@ -11,8 +11,8 @@ from budget_middleware.apis.bodies.reading import parse_body
 from budget_middleware.apis.openai.chat import OpenAIChat
 from budget_middleware.apis.protocol.base import Reason, Refusal
 from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.core.costs.pricing import Usage, UsageClass
 from budget_middleware.core.money import MAX_NANOS
-from budget_middleware.core.pricing import Usage, UsageClass
 
 API = OpenAIChat()
 # Keys that mean something, with values that may not.

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.protocol.usage_rules import Contradiction, Totals, is_complete, latest, reconcile
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.costs.pricing import Usage
 
 TRUE = Usage(input_tokens=1000, cached_input_tokens=900, output_tokens=50, reasoning_tokens=20)
 EXPECTED = Usage(input_tokens=70)

@@ -23,7 +23,7 @@ from benchmarks.scenarios import COMPARISONS, GUARDED
 from benchmarks.sizes import Size
 from benchmarks.tables import table
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.testing import PlayedRequest, ScriptedApp
 
 ROOT = Path(__file__).parents[2]

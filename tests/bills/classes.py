@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from budget_middleware.core.usage import FIELD_OF_TOOL, Usage, UsageClass
+from budget_middleware.core.costs.usage import FIELD_OF_TOOL, Usage, UsageClass
 
 # The counts of a usage that one more of a unit is part of.
 COUNTED_IN = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_middleware.core.bill import unpack
+from budget_middleware.core.costs.bill import unpack
 from budget_middleware.core.statuses import Op
 from budget_middleware.testing import ScriptedApp, call, chunk, event, json_answer, start
 from tests.request.test_background import QUEUED, create, done, look

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.pricing import Rates, UsageClass, breakdown
+from budget_middleware.core.costs.pricing import Rates, UsageClass, breakdown
 from tests.examples import examples
 
 BY_NAME = {api.name: api for api in APIS}

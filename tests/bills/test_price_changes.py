@@ -9,8 +9,8 @@ import pytest
 from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
 from genai_prices.types import ClauseStartsWith, ModelInfo, ModelPrice, Provider
 
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import UsageClass
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.wire import bearer, completion
 

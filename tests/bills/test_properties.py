@@ -5,7 +5,7 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Rate, Rates, Usage, UsageClass, breakdown, cost_nanos
+from budget_middleware.core.costs.pricing import FEMTOS_PER_NANO, Rate, Rates, Usage, UsageClass, breakdown, cost_nanos
 from budget_middleware.prices import published
 from tests.bills.classes import COUNTED_IN, usage_of
 from tests.bills.exchanges import NOW

@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware.alerts.board import Board
 from budget_middleware.alerts.queue import AlertQueue, Delivery, Sending
-from budget_middleware.core.alerts import gap_alert, trial_alert
+from budget_middleware.core.alerts.alerts import gap_alert, trial_alert
 from budget_middleware.stores.redis import RedisStore
 from tests.alerts.receiver import ReceiverServer, receiving
 from tests.cli.conftest import RunCli

@@ -4,7 +4,7 @@ import getpass
 
 import pytest
 
-from budget_middleware.core.limits import Increase, Slot, Terms
+from budget_middleware.core.limits.limits import Increase, Slot, Terms
 from budget_middleware.core.model import Balance, Target
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from budget_middleware.core.limit_arguments import ACCEPTED_CHOICES
+from budget_middleware.core.limits.arguments import ACCEPTED_CHOICES
 from budget_middleware.core.model import Target
 from budget_middleware.core.windows import ACCEPTED_PERIODS, Period
 from budget_middleware.stores.redis import RedisStore

@@ -1,6 +1,6 @@
 """`estimate`: what a request would hold, for people and for scripts."""
 
-from budget_middleware.core.learning import AnswerGroup, answer_seen, sums_of
+from budget_middleware.core.costs.learning import AnswerGroup, answer_seen, sums_of
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli
 

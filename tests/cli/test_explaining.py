@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.verbs import Expire
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.redis import RedisStore

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from tests.cli.conftest import RunCli
 from tests.operations import litellm_exports as proxy
 from tests.operations.litellm_exports import key

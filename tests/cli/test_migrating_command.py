@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.cli.migration_progress import MigrationProgress
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Target
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.operations.migrating import Phase, Progress
 from budget_middleware.operations.migrating import migration as moving
 from budget_middleware.stores.redis import RedisStore

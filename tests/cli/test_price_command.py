@@ -2,9 +2,9 @@
 
 import pytest
 
-from budget_middleware.core.accounts import key_id
-from budget_middleware.core.pricing import UsageClass
-from budget_middleware.core.usage import FIELD_BY_PIECE
+from budget_middleware.core.costs.pricing import UsageClass
+from budget_middleware.core.costs.usage import FIELD_BY_PIECE
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.operations.bills import _sold_by
 from tests.cli.conftest import RunCli
 

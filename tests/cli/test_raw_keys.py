@@ -5,7 +5,7 @@ import re
 import pytest
 import redis.asyncio
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.redis import RedisStore, key_prefix
 from tests.cli.conftest import RunCli

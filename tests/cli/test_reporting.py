@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from budget_middleware.cli.report_table import inert
-from budget_middleware.core.bill_packing import PricedCall, pack
+from budget_middleware.core.costs.bill_packing import PricedCall, pack
+from budget_middleware.core.costs.pricing import Line, Rates, UsageClass
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.core.pricing import Line, Rates, UsageClass
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli
 from tests.stores.verbs import adjust, finalize, target

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from budget_middleware.core.bill_packing import PricedCall, pack
+from budget_middleware.core.costs.bill_packing import PricedCall, pack
+from budget_middleware.core.costs.pricing import Line, Rates, UsageClass
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.periods import Period
-from budget_middleware.core.pricing import Line, Rates, UsageClass
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
 from budget_middleware.testing import MovableClock

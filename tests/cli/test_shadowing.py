@@ -2,8 +2,8 @@
 
 import pytest
 
-from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of, days_between
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.shadow import ShadowLimit, ShadowSum, day_of, days_between
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores import base

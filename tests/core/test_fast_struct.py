@@ -5,7 +5,7 @@ from dataclasses import asdict, fields, replace
 import pytest
 from msgspec import Struct
 
-from budget_middleware.core.fast_struct import like_dataclass
+from budget_middleware.core.fast import like_dataclass
 
 
 @like_dataclass

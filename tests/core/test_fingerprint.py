@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.fingerprint import differences, fingerprint
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 
 
 def of(*, secret: str = "pepper", namespace: str = "budget", timezone: str = "UTC", limits: str = "key=10/day") -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli, cli, environment  # noqa: F401 - its commands serve here too
 from tests.e2e.servers import uvicorn_worker, wait_for_socket

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from budget_middleware.alerts.board import FOLLOWER, KEEP_MS
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.stores.redis import RedisStore
 from tests.alerts.receiver import ReceiverServer, receiving
 from tests.cli.conftest import RunCli, cli, environment  # noqa: F401 - its commands serve here too

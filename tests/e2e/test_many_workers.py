@@ -12,7 +12,7 @@ import pytest
 
 from budget_middleware.apis.openai.chat import OpenAIChat
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.audit import Audit, Report
+from budget_middleware.core.journal.audit import Audit, Report
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.telemetry.names import counter_attributes
 from tests.e2e.servers import uvicorn_worker, wait_for_socket

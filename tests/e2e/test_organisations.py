@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from tests.gateways.running import Books, account_of, running
 
 pytestmark = pytest.mark.processes

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.errors import StoreUnavailable

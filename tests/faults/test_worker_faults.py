@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.statuses import Op
 from budget_middleware.stores.redis import RedisStore
 from tests.faults.fixtures import Server

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.demo.servers import EXAMPLES
 from budget_middleware.stores.redis import RedisStore
 

@@ -11,8 +11,8 @@ import anthropic
 import openai
 import pytest
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.demo.servers import EXAMPLES
 from tests.gateways.running import HERE, PYTHON, Books, account_of, running
 

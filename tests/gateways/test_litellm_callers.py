@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.demo.servers import EXAMPLES
 from tests.gateways.running import HERE, PYTHON, REPOSITORY, Books, account_of, running
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.operations.litellm_import.budgets import is_mapped_or_explained
 from budget_middleware.operations.litellm_import.durations import map_duration

@@ -3,7 +3,7 @@
 from collections import Counter as Tally
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.bookings import bookings_of, steps_of
+from budget_middleware.core.journal.bookings import bookings_of, steps_of
 from budget_middleware.core.model import Counter
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
 from budget_middleware.history import copying
 from budget_middleware.history.connections import HistoryDatabase, SqliteHistory

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from budget_middleware.core.bill_packing import pack
+from budget_middleware.core.costs.bill_packing import pack
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger, breaker

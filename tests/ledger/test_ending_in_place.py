@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize, Release

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from budget_middleware.core.estimate import GrowthPlan
+from budget_middleware.core.costs.estimate import GrowthPlan
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.ledger import growth as growth_module

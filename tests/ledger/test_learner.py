@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from budget_middleware.core.learning import (
+from budget_middleware.core.costs.learning import (
     NO_ANSWERS,
     AnswerGroup,
     AnswerSeen,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.limits import LimitMode, Slot, Terms
+from budget_middleware.core.limits.grammar import parse_limits
+from budget_middleware.core.limits.limits import LimitMode, Slot, Terms
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period

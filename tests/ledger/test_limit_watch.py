@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.model import Balance
-from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Finalize

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Status
 from budget_middleware.ledger import BudgetRejected, Ledger, refusal_log
 from budget_middleware.stores.base import Store

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from budget_middleware import BudgetRejected, open_ledger
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.statuses import Op
 from budget_middleware.ledger import Ledger

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.core.charges import End
+from budget_middleware.core.costs.charges import End
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import BudgetRejected, Ledger
 from budget_middleware.stores.base import Store

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.core.limits import Claim, Increase
+from budget_middleware.core.limits.limits import Claim, Increase
 from budget_middleware.core.model import Carry, Target
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, window_at

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from budget_middleware.core.limits import Claim
+from budget_middleware.core.limits.limits import Claim
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period

@@ -643,7 +643,7 @@ FAULTS = (
     ),
     Fault(
         "drift hides where what came to nothing is missing",
-        "core/audit.py",
+        "core/journal/audit.py",
         "elif entry.bookings_before != before.bookings:",
         "elif entry.seq > before.seq + 1:",
     ),
@@ -788,7 +788,7 @@ FAULTS = (
     ),
     Fault(
         "any adjust settles a broken chain",
-        "core/audit.py",
+        "core/journal/audit.py",
         "if entry.status is Status.REPAIRED:",
         'if entry.op == "adjust":',
     ),
@@ -925,13 +925,15 @@ FAULTS = (
     ),
     Fault(
         "the shorter prefix decides",
-        "core/patterns.py",
+        "core/limits/patterns.py",
         "sum(mark > 0 for mark in marks), marks",
         "sum(mark > 0 for mark in marks), tuple(-mark for mark in marks)",
     ),
-    Fault("a prefix reaches what only begins alike", "core/patterns.py", "if len(segments) > mark", "if segments"),
-    Fault("only the first tag pays", "core/payers.py", "for tag in tags] if", "for tag in tags[:1]] if"),
-    Fault("a raw token is a key", "core/accounts.py", "subject != ANY and not is_key_subject(subject)", "False"),
+    Fault(
+        "a prefix reaches what only begins alike", "core/limits/patterns.py", "if len(segments) > mark", "if segments"
+    ),
+    Fault("only the first tag pays", "core/payers/payers.py", "for tag in tags] if", "for tag in tags[:1]] if"),
+    Fault("a raw token is a key", "core/payers/accounts.py", "subject != ANY and not is_key_subject(subject)", "False"),
     Fault(
         "who was here before with other settings is not told",
         "ledger/settings_watch.py",
@@ -958,13 +960,13 @@ FAULTS = (
     ),
     Fault(
         "an increase never lapses",
-        "core/limits.py",
+        "core/limits/limits.py",
         "sum(each.amount for each in increases if time_ms < each.until_ms)",
         "sum(each.amount for each in increases)",
     ),
     Fault(
         "a layer that lifts all leaves the limits below it",
-        "core/limits.py",
+        "core/limits/limits.py",
         "    if None in above:\n        below.clear()\n",
         "",
     ),
@@ -982,7 +984,7 @@ FAULTS = (
     ),
     Fault(
         "the lowest layer of limits decides",
-        "core/layering.py",
+        "core/limits/layering.py",
         "for each in reversed(by_layer):",
         "for each in by_layer:",
     ),
@@ -1187,7 +1189,7 @@ FAULTS = (
     # Reports.
     Fault(
         "a report counts a booking in the window in which it ended",
-        "core/bookings.py",
+        "core/journal/bookings.py",
         "time_ms = max(starts_ms, min(time_ms, ends_ms - 1))",
         "time_ms = max(starts_ms, time_ms)",
     ),
@@ -1574,19 +1576,19 @@ FAULTS = (
     ),
     Fault(
         "a prior is never forgotten",
-        "core/learning.py",
+        "core/costs/learning.py",
         "merge(prior_sums(prior_tokens, like=model), model)",
         "prior_sums(prior_tokens, like=model).plus(model)",
     ),
     Fault(
         "a key counts against all answers of its model",
-        "core/learning.py",
+        "core/costs/learning.py",
         "own.plus(with_prior.times(BORROWED_ANSWERS / with_prior.answers))",
         "own.plus(with_prior)",
     ),
     Fault(
         "merging makes nothing count less",
-        "core/learning.py",
+        "core/costs/learning.py",
         "older.times(max(0.0, 1 - newer.answers * FORGETTING)).plus(newer)",
         "older.plus(newer)",
     ),
@@ -1616,7 +1618,7 @@ FAULTS = (
     ),
     Fault(
         "a learnt estimate passes the maximum that is asked for",
-        "core/learning.py",
+        "core/costs/learning.py",
         "return min(math.ceil(expected.mean_tokens + spreads * expected.spread_tokens), at_most)",
         "return math.ceil(expected.mean_tokens + spreads * expected.spread_tokens)",
     ),
@@ -1719,7 +1721,7 @@ FAULTS = (
     ),
     Fault(
         "who calls a tool and leaves pays nothing",
-        "core/charges.py",
+        "core/costs/charges.py",
         "    if evidence.outlives_client and ",
         "    if False and ",
     ),
@@ -1815,19 +1817,19 @@ FAULTS = (
     ),
     Fault(
         "cached tokens are counted twice",
-        "core/usage.py",
+        "core/costs/usage.py",
         "(UsageClass.INPUT, uncached - fresh_audio - fresh_image - video)",
         "(UsageClass.INPUT, whole - fresh_audio - fresh_image - video)",
     ),
     Fault(
         "partial charges the estimate",
-        "core/charges.py",
+        "core/costs/charges.py",
         'Charge(seen_nanos, "estimated_partial") if evidence.output_began',
         'Charge(evidence.estimate_nanos, "estimated_partial") if evidence.output_began',
     ),
     Fault(
         "no output is charged",
-        "core/charges.py",
+        "core/costs/charges.py",
         'else Charge(0, "no_output")',
         'else Charge(evidence.input_nanos, "no_usage")',
     ),
@@ -1864,13 +1866,13 @@ FAULTS = (
     ),
     Fault(
         "a soft limit is passed where it is just reached",
-        "core/modes.py",
+        "core/limits/modes.py",
         "after.spent + after.reserved <= limit:",
         "after.spent + after.reserved < limit:",
     ),
     Fault(
         "an alert is told again by whoever comes after",
-        "core/modes.py",
+        "core/limits/modes.py",
         "if spent - delta < threshold.figure <= spent",
         "if threshold.figure <= spent",
     ),
@@ -1894,13 +1896,13 @@ FAULTS = (
     ),
     Fault(
         "a story tells what was written after its figure",
-        "core/story.py",
+        "core/journal/story.py",
         "    while explained and explained[-1].spent != spent:\n        explained.pop()\n",
         "",
     ),
     Fault(
         "what somebody wrote into a counter is explained",
-        "core/story.py",
+        "core/journal/story.py",
         "spent - explained[-1].spent + _gaps(explained)",
         "_gaps(explained)",
     ),
@@ -2519,7 +2521,7 @@ FAULTS = (
     ),
     Fault(
         "cached input counts against limits that leave it out",
-        "core/usage.py",
+        "core/costs/usage.py",
         "if counted is TokensCounted.UNCACHED:",
         "if not counted:",
     ),
@@ -2550,13 +2552,13 @@ FAULTS = (
     # Rates.
     Fault(
         "a rate may be tried again a second late",
-        "core/rate_limits.py",
+        "core/limits/rate_limits.py",
         "max(target.window.ends_ms - now_ms, 0)",
         "max(target.window.ends_ms - now_ms, 0) + 1_000",
     ),
     Fault(
         "what no window has room for is to be tried again",
-        "core/rate_limits.py",
+        "core/limits/rate_limits.py",
         " or rejection.estimate > rejection.limit:",
         ":",
     ),
@@ -3204,25 +3206,25 @@ FAULTS = (
     # Alerts.
     Fault(
         "a threshold is told by each entry above it",
-        "core/alert_rules.py",
+        "core/alerts/rules.py",
         "if before < each.figure <= after",
         "if each.figure <= after",
     ),
     Fault(
         "a forecast chatters about its limit",
-        "core/alert_rules.py",
+        "core/alerts/rules.py",
         "percent = FORECAST_ENDS_BELOW_PERCENT if was_too_fast else FORECAST_ALERTS_FROM_PERCENT",
         "percent = FORECAST_ALERTS_FROM_PERCENT",
     ),
     Fault(
         "a hold that was given a day is called old",
-        "core/alert_rules.py",
+        "core/alerts/rules.py",
         " and hold.deadline_ms - now_ms <= 2 * lease_ms",
         "",
     ),
     Fault(
         "the id of an alert has what was spent",
-        "core/alerts.py",
+        "core/alerts/alerts.py",
         "id=alert_id(ledger, AlertRule.SPENT, *counter, threshold.mode, threshold.limit, threshold.percent),",
         "id=alert_id(ledger, AlertRule.SPENT, *counter, threshold.mode, threshold.limit, threshold.percent, spent),",
     ),

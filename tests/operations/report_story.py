@@ -5,13 +5,13 @@ from dataclasses import replace
 from random import Random
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.bill_packing import PricedCall, pack
-from budget_middleware.core.charges import CORRECTS
+from budget_middleware.core.costs.bill_packing import PricedCall, pack
+from budget_middleware.core.costs.charges import CORRECTS
+from budget_middleware.core.costs.pricing import Line, Rates, UsageClass
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.periods import Period
-from budget_middleware.core.pricing import Line, Rates, UsageClass
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Adjust, Finalize
 from budget_middleware.stores.base import Store

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.limit_texts import limit_text
-from budget_middleware.core.limits import LIFTED, LimitMode, Slot, Terms
+from budget_middleware.core.limits.limits import LIFTED, LimitMode, Slot, Terms
+from budget_middleware.core.limits.texts import limit_text
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger

@@ -1,7 +1,7 @@
 """What operators read of limits that look at more than a counter: rolling ones, those that lapse or carry over."""
 
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection, Target
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period

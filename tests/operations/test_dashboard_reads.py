@@ -2,10 +2,10 @@
 
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_amounts
+from budget_middleware.core.limits.grammar import parse_amounts
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.operations.account_facts import read_account
 from budget_middleware.operations.burn_down import burn_downs
 from budget_middleware.operations.context import OperatorContext

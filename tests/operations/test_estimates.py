@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, answer_seen, sums_of
+from budget_middleware.core.costs.learning import NO_ANSWERS, AnswerGroup, answer_seen, sums_of
 from budget_middleware.operations.estimates import EstimateRow, estimate_for
 from budget_middleware.operations.values import as_json
 from budget_middleware.stores.base import Store

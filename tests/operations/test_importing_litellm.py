@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from budget_middleware.core.account_sources import parse_sources
-from budget_middleware.core.accounts import key_id
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
+from budget_middleware.core.payers.accounts import key_id
+from budget_middleware.core.payers.sources import parse_sources
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.litellm_import import (
     accounts_text,

@@ -8,9 +8,9 @@ from typing import Self
 
 import pytest
 
-from budget_middleware.core.accounts import key_id
-from budget_middleware.core.limits import LimitMode, Slot, Terms
+from budget_middleware.core.limits.limits import LimitMode, Slot, Terms
 from budget_middleware.core.model import Balance
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
 from budget_middleware.core.verbs import Expire, Extend

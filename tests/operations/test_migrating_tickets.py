@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.statuses import State, Status

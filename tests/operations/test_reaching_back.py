@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.core.charges import CORRECTS
+from budget_middleware.core.costs.charges import CORRECTS
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Adjust

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.operations.account_explanation import explain_account

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.periods import Period
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.verbs import Repair
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError

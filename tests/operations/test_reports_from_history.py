@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.periods import Period
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.history.connections import open_database
 from budget_middleware.history.copying import Copier
 from budget_middleware.history.writing import HistoryWriter

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts

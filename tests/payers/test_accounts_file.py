@@ -7,7 +7,7 @@ import time
 import pytest
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.payers import accounts_file
 from budget_middleware.payers.accounts_file import STABLE_S, AccountsFile
 from budget_middleware.setting_types import Mode

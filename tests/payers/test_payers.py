@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from budget_middleware.core.account_sources import parse_sources
-from budget_middleware.core.accounts import encode_subject, key_id
+from budget_middleware.core.payers.accounts import encode_subject, key_id
+from budget_middleware.core.payers.sources import parse_sources
 from budget_middleware.headers import HeaderTable
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import TOKEN_HEADERS, AmbiguousTokenError

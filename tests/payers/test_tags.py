@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from budget_middleware.core.accounts import key_id
-from budget_middleware.core.payers import TAGS_MAX, TooManyTagsError
+from budget_middleware.core.payers.accounts import key_id
+from budget_middleware.core.payers.payers import TAGS_MAX, TooManyTagsError
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.payers import AccountsSourceError
 from tests.payers.test_payers import KEY, PLACES, payers_of, scope

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.wire import ask, bearer, completion, usage

@@ -9,8 +9,8 @@ import pytest
 
 from budget_middleware import BudgetMiddleware, SettingsError
 from budget_middleware.cli import main
+from budget_middleware.core.costs.pricing import Rates, UsageClass
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rates, UsageClass
 from budget_middleware.operations.doctor.finding import Health
 from budget_middleware.operations.doctor.settings import prices_finding
 from budget_middleware.prices import load_prices

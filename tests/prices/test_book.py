@@ -11,8 +11,8 @@ from genai_prices.types import ClauseStartsWith, ModelInfo, ModelPrice, Provider
 from hypothesis import given
 from hypothesis import strategies as st
 
+from budget_middleware.core.costs.pricing import FREE, Rate, Rates, Usage, UsageClass, cost_nanos
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import FREE, Rate, Rates, Usage, UsageClass, cost_nanos
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
 from budget_middleware.prices.units import MAX_CACHED
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.pricing import Usage, UsageClass, cost_nanos
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.pricing import Usage, UsageClass, cost_nanos
 from budget_middleware.prices import PriceBook, load_prices, parse_unknown_model
 
 VIDEOS, TUNING = JobKind.VIDEOS, JobKind.FINE_TUNING

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import pytest
 
+from budget_middleware.core.costs.pricing import Usage, UsageClass, cost_nanos
+from budget_middleware.core.costs.usage import FIELD_OF_TOOL
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Usage, UsageClass, cost_nanos
-from budget_middleware.core.usage import FIELD_OF_TOOL
 from budget_middleware.prices import PriceBook, PriceMap, load_prices
 from tests.prices.test_book import REJECT, book
 

@@ -6,8 +6,8 @@ from types import ModuleType
 
 import pytest
 
+from budget_middleware.core.costs.pricing import Rate, UsageClass
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rate, UsageClass
 from budget_middleware.opening import price_book
 from budget_middleware.prices import PriceBook, PriceMap, UnknownModel, imported_map, installed_map
 from budget_middleware.settings_loading import load

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
 from budget_middleware.prices.spelling import as_answered, is_same_model
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.core.pricing import UsageClass
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices
 
 CHEAP = "[models.cheap]\ninput = 1\noutput = 2\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_middleware.core.bill import unpack
+from budget_middleware.core.costs.bill import unpack
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.wire import bearer
 from tests.stores.verbs import whole_journal

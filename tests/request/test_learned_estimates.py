@@ -3,7 +3,7 @@
 import pytest
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Basis, Expectation, answer_seen
+from budget_middleware.core.costs.learning import NO_ANSWERS, AnswerGroup, Basis, Expectation, answer_seen
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.estimates import estimate_for
 from budget_middleware.settings_loading import load

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.apis.protocol.base import Ask, DeclaredTool
-from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
-from budget_middleware.core.learning import AnswerGroup, Basis, Expectation, answer_seen
+from budget_middleware.core.costs.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
+from budget_middleware.core.costs.learning import AnswerGroup, Basis, Expectation, answer_seen
+from budget_middleware.core.costs.pricing import Rate, Rates, Usage, UsageClass
 from budget_middleware.core.money import MAX_NANOS
-from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass
 from budget_middleware.ledger import Ledger
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.request.quote import OutputEstimate, Quote, quote_for

@@ -4,9 +4,9 @@ import pytest
 
 from budget_middleware.apis.bodies.reading import mapping_of
 from budget_middleware.apis.jobs.realtime_direct import PlannedSession
-from budget_middleware.core.pricing import Rate, Rates
+from budget_middleware.core.costs.pricing import Rate, Rates
+from budget_middleware.core.costs.usage import UsageClass
 from budget_middleware.core.units import Amounts
-from budget_middleware.core.usage import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.request.session_quotes import (
     place_of,

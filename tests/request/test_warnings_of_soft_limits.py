@@ -2,9 +2,9 @@
 
 import pytest
 
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.modes import Passed
 from budget_middleware.core.model import Balance, Rejection, Target
-from budget_middleware.core.modes import Passed
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.request.soft_limits import MAX_ACCOUNT_CHARS, MAX_WARNINGS, warning_headers

@@ -1,6 +1,6 @@
 """Requests and answers of an OpenAI gateway, at prices that come out exactly (see PRICES)."""
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.testing import chunk, event, event_stream, json_answer, start
 
 PRICES = """

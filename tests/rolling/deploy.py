@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.statuses import Status
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import REPOSITORY

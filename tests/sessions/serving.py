@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.retention import Retention
 from tests.e2e.servers import ServerProcess, free_port, server_process, wait_for_port

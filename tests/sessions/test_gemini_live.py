@@ -11,8 +11,8 @@ from budget_middleware.apis import api_at
 from budget_middleware.apis.google.live.call import HEARD, GeminiLive, usage_of
 from budget_middleware.apis.google.live.session import GeminiLiveSession
 from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.model import Balance
-from budget_middleware.core.usage import Usage
 from tests.request.wire import PRICES
 from tests.sessions.live import (
     PATH,

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
+from budget_middleware.core.payers.accounts import key_id
 from tests.sessions.realtime import (
     PATH,
     QUERY,

@@ -7,8 +7,8 @@ import pytest
 from budget_middleware.apis import api_at, session_dialect_of
 from budget_middleware.apis.google.live.resumption import _MOST, ResumableConversations, packed_usage, unpack_usage
 from budget_middleware.apis.google.live.session import GeminiLiveConversation
+from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.model import Balance
-from budget_middleware.core.usage import Usage
 from tests.sessions.live import PATH, SETUP_COMPLETE, say, setup, text, turn, usage
 from tests.sessions.socket import guard_of, opened
 from tests.sessions.test_calls_of_a_session import tokens_of

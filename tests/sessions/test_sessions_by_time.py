@@ -9,8 +9,8 @@ import pytest
 from budget_middleware.apis.openai.realtime.live import OpenAILiveSession
 from budget_middleware.apis.openai.realtime.translations import OpenAITranslationsSession
 from budget_middleware.apis.protocol.session_time import SLICE_MS, SessionTime
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.units import Unit
 from tests.sessions.realtime import create, of_session, session, whole
 from tests.sessions.realtime import sound as realtime_sound

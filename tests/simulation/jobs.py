@@ -7,7 +7,7 @@ from collections import Counter as Tally
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Job, Ledger

@@ -1,6 +1,6 @@
 """What a plan takes for granted: when it begins, who pays, and up to which limits."""
 
-from budget_middleware.core.accounts import key_id
+from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.windows import Period
 from tests.simulation.client import token_of
 from tests.simulation.plan import Plan

@@ -1,6 +1,6 @@
 """The invariants that need no knowledge of what was asked: what a store says must explain itself."""
 
-from budget_middleware.core.audit import Audit, Report
+from budget_middleware.core.journal.audit import Audit, Report
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.statuses import Status
 from budget_middleware.stores.base import Store

@@ -6,7 +6,7 @@ from functools import partial
 import fakeredis
 import pytest
 
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore

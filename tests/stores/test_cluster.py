@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis.crc import key_slot
 
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.units import Amounts, Unit, figure_text
 from budget_middleware.ledger import Ledger
 from budget_middleware.operations.doctor.finding import Health

@@ -5,8 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from budget_middleware.core.costs.learning import (
+    MOST_ANSWERS,
+    NO_ANSWERS,
+    AnswerGroup,
+    AnswerSeen,
+    Sums,
+    merge,
+    sums_of,
+)
 from budget_middleware.core.damage import Damage, Flaw
-from budget_middleware.core.learning import MOST_ANSWERS, NO_ANSWERS, AnswerGroup, AnswerSeen, Sums, merge, sums_of
 from budget_middleware.stores.base import LEARNT_AT_ONCE, LEARNT_MS, Store
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.testing import MovableClock

@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
-from budget_middleware.core.limits import LIFTED, Increase, LimitMode, Slot, Terms
+from budget_middleware.core.limits.limits import LIFTED, Increase, LimitMode, Slot, Terms
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.limit_fields import changed_fields, pack_changes

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from budget_middleware.core.learning import AnswerGroup, Sums
-from budget_middleware.core.limits import LimitMode
+from budget_middleware.core.costs.learning import AnswerGroup, Sums
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.model import Balance, Rejection, Target
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.ledger.spool_lines import SpooledEnding, to_line

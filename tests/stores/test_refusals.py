@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from budget_middleware.core.damage import Damage, Flaw
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused

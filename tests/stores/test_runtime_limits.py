@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.limits import LIFTED, Increase, LimitMode, Slot, Terms
+from budget_middleware.core.limits.limits import LIFTED, Increase, LimitMode, Slot, Terms
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store

@@ -1,7 +1,7 @@
 """Gateways with other settings on one ledger: both say so, on every store."""
 
 from budget_middleware.core.fingerprint import fingerprint
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger.settings_watch import ALIVE_MS, EVERY_S, SettingsWatch
 from budget_middleware.ledger.tasks import OwnedTasks

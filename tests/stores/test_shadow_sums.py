@@ -6,8 +6,8 @@ import random
 import pytest
 
 from budget_middleware.core.damage import Damage, Flaw
-from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.shadow import LARGEST_FIGURE, ShadowDay, ShadowLimit, ShadowSum, day_of
+from budget_middleware.core.limits.limits import LimitMode
+from budget_middleware.core.limits.shadow import LARGEST_FIGURE, ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores import base, memory

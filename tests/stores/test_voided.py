@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from budget_middleware.core.answers import Answer, Entry
-from budget_middleware.core.audit import Check
+from budget_middleware.core.journal.audit import Check
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period

@@ -1,7 +1,7 @@
 """The finalize span tells what was counted of each class, and whose prices it was billed at."""
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.pricing import UsageClass
+from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import names

@@ -11,7 +11,7 @@ from budget_middleware.admin.context import By, ChangingContext, Context
 from budget_middleware.admin.parameters import Change, Count, Cursor, Limits, Pattern, Strict, limits_of
 from budget_middleware.admin.problems import Problem
 from budget_middleware.admin.rows import answer, documented, page_by_key, page_schema, schema_of
-from budget_middleware.core.limits import SlotTerms
+from budget_middleware.core.limits.limits import SlotTerms
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.inputs import read_pattern
 from budget_middleware.operations.limit_rows import LimitRow

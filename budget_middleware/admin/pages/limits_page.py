@@ -7,10 +7,10 @@ from typing import Any
 from starlette.responses import Response
 
 from budget_middleware.admin.pages.visits import Refused, Visit, reason_of, text_of
-from budget_middleware.core.limit_arguments import every_slot, parse_choice
-from budget_middleware.core.limit_grammar import ACCEPTED_LIMITS, parse_amounts
-from budget_middleware.core.limit_texts import limit_text
-from budget_middleware.core.limits import SlotTerms
+from budget_middleware.core.limits.arguments import every_slot, parse_choice
+from budget_middleware.core.limits.grammar import ACCEPTED_LIMITS, parse_amounts
+from budget_middleware.core.limits.limits import SlotTerms
+from budget_middleware.core.limits.texts import limit_text
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Unconfirmed
 from budget_middleware.operations.inputs import read_pattern

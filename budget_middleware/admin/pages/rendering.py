@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from budget_middleware.admin.pages.figures import amount, amounts, instant, moment, span
 from budget_middleware.admin.pages.hostile_text import decoded, finalized, name
-from budget_middleware.core.limit_texts import rule_text
+from budget_middleware.core.limits.texts import rule_text
 from budget_middleware.operations.values import OMITTED
 
 _MEDIA_TYPES: Final = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}

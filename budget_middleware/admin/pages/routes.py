@@ -27,7 +27,7 @@ from budget_middleware.admin.pages.rendering import STATIC_FILES
 from budget_middleware.admin.pages.signing_in import set_session, sign_in, sign_out
 from budget_middleware.admin.pages.visits import Refused, Visit, base_of, form_of, reason_of, text_of, visit_of
 from budget_middleware.admin.sessions import COOKIE
-from budget_middleware.core.accounts import parse_account
+from budget_middleware.core.payers.accounts import parse_account
 from budget_middleware.operations.accounts import warnings_for
 from budget_middleware.operations.alerts import read_alerts
 from budget_middleware.operations.context import OperatorContext, no_answer, require_ready

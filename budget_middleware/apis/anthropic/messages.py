@@ -19,7 +19,7 @@ from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
 from budget_middleware.apis.shared.tools import declared_tools, take_server_tool
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 # What is put before the tools of a request, in tokens, as documented; it differs by model. So does what stands for
 # each tool that Anthropic defines and the client runs (computer, bash, editor, memory), of which only the name is sent.

@@ -7,8 +7,8 @@ from budget_middleware.apis.bodies.reading import first_count, list_of, mapping_
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.shared.claude_modes import take_speed_and_region
 from budget_middleware.apis.shared.openai_usage import take_cost
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.usage import Usage, UsageClass
+from budget_middleware.core.costs.outcome import Finish
+from budget_middleware.core.costs.usage import Usage, UsageClass
 
 # Of the iterations that make up a message, those that its totals leave out.
 _EXTRA_CALLS: Final = ("compaction", "advisor_message")

@@ -22,8 +22,8 @@ from budget_middleware.apis.shared.errors import message_error
 from budget_middleware.apis.shared.failures import read_bare_message
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.costs.outcome import Finish
+from budget_middleware.core.costs.pricing import Usage
 
 _MAXIMA: Final = (
     *("max_tokens", "max_tokens_to_sample", "max_completion_tokens", "max_gen_len", "max_new_tokens"),

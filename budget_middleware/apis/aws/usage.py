@@ -5,7 +5,7 @@ from typing import Final
 
 from budget_middleware.apis.bodies.reading import first_count, list_of, mapping_of, token_count
 from budget_middleware.apis.protocol.usage_rules import MOST_OUTPUT
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.costs.pricing import Usage
 from budget_middleware.headers import HeaderTable
 
 # Input and output tokens by the names of the models, of converse, and of the metrics that end a stream.

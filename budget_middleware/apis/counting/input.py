@@ -20,9 +20,9 @@ from budget_middleware.apis.counting.parts import (
     looks_encoded,
     part_of,
 )
-from budget_middleware.core.estimate import BYTES_PER_TOKEN
+from budget_middleware.core.costs.estimate import BYTES_PER_TOKEN
+from budget_middleware.core.costs.pricing import Usage
 from budget_middleware.core.money import ceil_div
-from budget_middleware.core.pricing import Usage
 
 # A page of a document as providers document it, and how many bytes a page takes; a document of which only the
 # address is known has a few, and a video a minute or so.

@@ -14,7 +14,7 @@ from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.errors import google_error
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
-from budget_middleware.core.outcome import Finish, finish_of
+from budget_middleware.core.costs.outcome import Finish, finish_of
 
 
 class GeminiDecisions(JsonApi):

@@ -34,8 +34,8 @@ from budget_middleware.apis.shared.errors import google_error
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.tools import declared_tools, take_grounding
-from budget_middleware.core.outcome import Finish, finish_of
-from budget_middleware.core.usage import Usage, UsageClass
+from budget_middleware.core.costs.outcome import Finish, finish_of
+from budget_middleware.core.costs.usage import Usage, UsageClass
 
 MAX_CANDIDATES: Final = 128
 

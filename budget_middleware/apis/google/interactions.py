@@ -25,8 +25,8 @@ from budget_middleware.apis.shared.errors import interaction_error
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.tools import declared_tools
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.outcome import Finish
+from budget_middleware.core.costs.usage import UsageClass
 
 _LAST: Final = ("interaction.completed", "interaction.complete", "interaction.cancelled", "interaction.canceled")
 _PIECES: Final = ("step.start", "step.delta", "content.start", "content.delta")

@@ -20,8 +20,8 @@ from budget_middleware.apis.routes.paths import ends_in_after
 from budget_middleware.apis.shared.errors import google_error
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.outcome import Finish
+from budget_middleware.core.costs.usage import Usage
 
 # What Imagen draws if it is not told how many.
 _USUAL_PICTURES: Final = 4

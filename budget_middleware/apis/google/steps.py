@@ -17,7 +17,7 @@ from budget_middleware.apis.counting.output import OutputFields
 from budget_middleware.apis.google.fields import values_of
 from budget_middleware.apis.google.usage import read_gemini_usage
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
 
 _ITEM: Final = OutputFields(
     texts=("text", "summary", "arguments", "name"),

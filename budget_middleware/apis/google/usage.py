@@ -7,7 +7,7 @@ from budget_middleware.apis.bodies.reading import first_count, list_of, mapping_
 from budget_middleware.apis.google.fields import in_camel_case
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.protocol.usage_rules import latest, reconcile
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 # There is one for each kind of input or output.
 _MOST_DETAILS: Final = 20

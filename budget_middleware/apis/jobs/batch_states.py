@@ -29,7 +29,7 @@ from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 _ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})
 _GEMINI_ENDED: Final = re.compile(r"(?:BATCH|JOB)_STATE_(?:SUCCEEDED|FAILED|CANCELLED|EXPIRED)")

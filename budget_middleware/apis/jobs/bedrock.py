@@ -24,8 +24,8 @@ from budget_middleware.apis.jobs.created import JobApi, JobPlan, JobState, Stage
 from budget_middleware.apis.protocol.base import Ask, Refusal
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.errors import message_error
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.usage import Usage
 
 _MOST_ID: Final = 256
 # Failed ones have made nothing, and Amazon sells what was made.

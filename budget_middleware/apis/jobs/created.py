@@ -20,9 +20,9 @@ from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.model_names import names_of
 from budget_middleware.apis.shared.json_api import JsonApi
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.outcome import Finish
+from budget_middleware.core.costs.usage import Usage
 
 
 class JobPlan(NamedTuple):

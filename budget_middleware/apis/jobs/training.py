@@ -17,8 +17,8 @@ from budget_middleware.apis.jobs.created import JobApi, JobPlan, JobState, Stage
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.usage import Usage
 
 # What `auto` mostly comes to; for small files it is more, and what was trained is booked whole.
 _USUAL_EPOCHS: Final = 3

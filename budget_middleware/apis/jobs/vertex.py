@@ -23,8 +23,8 @@ from budget_middleware.apis.jobs.created import JobApi, JobPlan, JobState, Stage
 from budget_middleware.apis.protocol.base import Ask, Refusal
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.errors import google_error
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.usage import Usage
 
 # What Google chooses for most files if it is not told; what was read is booked by what the answer says.
 _USUAL_EPOCHS: Final = 3

@@ -24,8 +24,8 @@ from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.errors import google_error
 from budget_middleware.apis.shared.openai_usage import take_cost
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.usage import Usage
 
 _SECONDS: Final = ("seconds", "duration", "duration_seconds", "n_seconds")
 # Of a model that nobody knows: as long as most make them unasked.

@@ -30,8 +30,8 @@ from budget_middleware.apis.json_rpc.messages import Messages
 from budget_middleware.apis.json_rpc.protocols import RPC_PROTOCOLS, RpcProtocol
 from budget_middleware.apis.protocol.base import Ask, Refusal
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.outcome import Finish
+from budget_middleware.core.costs.usage import Usage
 
 IsPriced = Callable[[str], bool]
 

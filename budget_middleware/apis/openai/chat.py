@@ -27,8 +27,8 @@ from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
 from budget_middleware.apis.shared.tools import declared_tools, modes_of, take_called, take_executed
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.pricing import UsageClass
+from budget_middleware.core.costs.outcome import Finish
+from budget_middleware.core.costs.pricing import UsageClass
 
 DEFERRED: Final = "xai-deferred"
 """How a ticket names the API of a deferred completion."""

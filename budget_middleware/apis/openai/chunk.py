@@ -12,7 +12,7 @@ import msgspec
 from budget_middleware.apis.counting.input import utf8_bytes
 from budget_middleware.apis.protocol.ordinary import Count, EventPart, FailureFields, Ignored, Name, OrdinaryEvent, Zero
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 # Quotes inside a JSON string are escaped, so a match is always a key.
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')

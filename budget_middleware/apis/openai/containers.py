@@ -14,7 +14,7 @@ from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 # What its price is found by: it has no model.
 CONTAINER: Final = "openai/container"

@@ -13,7 +13,7 @@ from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
-from budget_middleware.core.pricing import Usage, UsageClass
+from budget_middleware.core.costs.pricing import Usage, UsageClass
 
 MAX_IMAGES: Final = 10
 

@@ -16,7 +16,7 @@ from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
 from budget_middleware.apis.shared.tools import declared_tools, modes_of, take_item
-from budget_middleware.core.usage import Usage, UsageClass
+from budget_middleware.core.costs.usage import Usage, UsageClass
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 # Events with base64, not with text: sound, and images as they come into being.

@@ -11,8 +11,8 @@ from typing import Final, TypeGuard
 from budget_middleware.apis.bodies.reading import MAX_TOKENS
 from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.apis.protocol.seen import Seen
+from budget_middleware.core.costs.pricing import Usage
 from budget_middleware.core.money import MAX_NANOS
-from budget_middleware.core.pricing import Usage
 
 _USAGE: Final = tuple(field.name for field in fields(Usage))
 _SEEN: Final = tuple(field.name for field in fields(Seen))

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from budget_middleware.apis.protocol.ordinary import OrdinaryEvent
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.pricing import Usage, UsageClass
+from budget_middleware.core.costs.pricing import Usage, UsageClass
 from budget_middleware.core.units import Unit
 
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from budget_middleware.apis.protocol import usage_rules
 from budget_middleware.apis.protocol.usage_rules import is_complete
-from budget_middleware.core.estimate import BYTES_PER_TOKEN, output_tokens_seen, tokens_from_text_bytes
-from budget_middleware.core.outcome import FINISH_AS_WRITTEN, Finish, Outcome, outcome_of
-from budget_middleware.core.pricing import Usage, UsageClass
+from budget_middleware.core.costs.estimate import BYTES_PER_TOKEN, output_tokens_seen, tokens_from_text_bytes
+from budget_middleware.core.costs.outcome import FINISH_AS_WRITTEN, Finish, Outcome, outcome_of
+from budget_middleware.core.costs.pricing import Usage, UsageClass
 
 # What the request itself shows, so that its answer need not.
 NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Final
 
 from budget_middleware.apis.protocol.base import Ask
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 TIME_MS: Final = "time_ms"
 """The field of what a slice is estimated by that holds its length; no client sends it."""

@@ -30,7 +30,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from budget_middleware.core.usage import FIELD_BY_PIECE, FIELD_OF_TOOL, Usage, UsageClass
+from budget_middleware.core.costs.usage import FIELD_BY_PIECE, FIELD_OF_TOOL, Usage, UsageClass
 
 _INPUT: Final = (
     *("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens"),

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from budget_middleware.apis.bodies.bad_request import BadRequestError
 from budget_middleware.apis.bodies.reading import list_of, mapping_of, text_in
-from budget_middleware.core.fast_tuple import maker_of
+from budget_middleware.core.fast import maker_of
 
 # The model of Azure's OpenAI, and of gateways that route by path: all that is before the API's own path, for LiteLLM
 # takes slashes too.

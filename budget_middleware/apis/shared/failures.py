@@ -8,7 +8,7 @@ from typing import Final
 
 from budget_middleware.apis.bodies.reading import mapping_of
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.outcome import Finish
+from budget_middleware.core.costs.outcome import Finish
 
 _MAY_TELL_ONE: Final = frozenset(
     {"error", "errors", "type", "object", "success", "base_resp", "detail", "status", "code", "error_code"}

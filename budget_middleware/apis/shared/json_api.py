@@ -21,8 +21,8 @@ from budget_middleware.apis.protocol.ordinary import OrdinaryEvent
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.model_names import names_of
 from budget_middleware.apis.shared.errors import openai_error
-from budget_middleware.core.estimate import tokens_from_text_bytes
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.costs.estimate import tokens_from_text_bytes
+from budget_middleware.core.costs.pricing import Usage
 
 # Fields of any API that steer a call rather than being sent to the model. What is not among them counts as text.
 _UNSENT_FIELDS: Final = """

@@ -20,8 +20,8 @@ from budget_middleware.apis.bodies.reading import (
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.protocol.usage_rules import reconcile
 from budget_middleware.apis.shared.claude_modes import region_in, take_speed
+from budget_middleware.core.costs.pricing import Usage
 from budget_middleware.core.money import MAX_USD
-from budget_middleware.core.pricing import Usage
 
 _ELSEWHERE: Final = ("x_groq", "metrics", "metadata")
 _TOTALS: Final = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens")

@@ -11,7 +11,7 @@ from typing import Final
 from budget_middleware.apis.bodies.reading import list_of, mapping_of, text_in, token_count
 from budget_middleware.apis.protocol.base import DeclaredTool
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
 
 _SEARCH: Final = (UsageClass.WEB_SEARCH, UsageClass.GROUNDED_REQUEST)
 _CODE: Final = (UsageClass.CODE_CONTAINER, UsageClass.CODE_EXECUTION)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.limits import LimitRule, names_no_key
+from budget_middleware.core.costs.estimate import EstimateBy
+from budget_middleware.core.limits.limits import LimitRule, names_no_key
 from budget_middleware.opening import MOST_TOLD
 from budget_middleware.operations.accounts import kinds_of_requests, model_warnings, unknown_kinds_message
 from budget_middleware.operations.doctor.finding import Finding, Health

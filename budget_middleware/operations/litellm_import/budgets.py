@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.accounts import MODEL, encode_subject
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.payers.accounts import MODEL, encode_subject
 from budget_middleware.operations.litellm_import.cells import (
     count_of,
     flag_of,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from budget_middleware.core.accounts import ANY, compound_of, encode_subject
-from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits.grammar import parse_limits
+from budget_middleware.core.payers.accounts import ANY, compound_of, encode_subject
 from budget_middleware.operations.litellm_import.durations import map_duration
 from budget_middleware.operations.litellm_import.values import ImportedLimit, MappedDuration, Unmapped
 

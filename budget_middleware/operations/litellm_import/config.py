@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from budget_middleware.core.accounts import ABSENT, ANY, GLOBAL, KEY, MODEL, encode_subject, key_id
+from budget_middleware.core.payers.accounts import ABSENT, ANY, GLOBAL, KEY, MODEL, encode_subject, key_id
 from budget_middleware.operations.litellm_import.budgets import LIMITING, Budget, Moment, add_budget
 from budget_middleware.operations.litellm_import.cells import flag_of, is_empty, text_of
 from budget_middleware.operations.litellm_import.collector import LIFTED, Collector, Parts, default_of, is_like_token

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from budget_middleware.core.accounts import GLOBAL, KEY, encode_subject, key_id, parts_of
+from budget_middleware.core.payers.accounts import GLOBAL, KEY, encode_subject, key_id, parts_of
 from budget_middleware.operations.litellm_import.budgets import Budget, Moment, add_budget
 from budget_middleware.operations.litellm_import.cells import is_empty, mapping_of, nanos_of, text_of
 from budget_middleware.operations.litellm_import.collector import Collector, Parts, is_like_token, parts_of_subject

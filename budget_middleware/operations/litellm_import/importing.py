@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.accounts import KEY, compound_of
+from budget_middleware.core.payers.accounts import KEY, compound_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.litellm_import.budgets import Budget, Moment
 from budget_middleware.operations.litellm_import.cells import mapping_of, text_of

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
-from budget_middleware.core.limits import Slot, Terms
+from budget_middleware.core.limits.limits import Slot, Terms
 from budget_middleware.operations.migrating.renaming import Renaming
 from budget_middleware.operations.migrating.sides import Side
 from budget_middleware.stores.limit_fields import rules_of

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from budget_middleware.core.accounts import KEY, KEY_SUBJECT, compound_of, key_id, parts_of
 from budget_middleware.core.model import Counter
+from budget_middleware.core.payers.accounts import KEY, KEY_SUBJECT, compound_of, key_id, parts_of
 
 _SUBJECT_IN_TEXT = re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{16}(?![0-9A-Za-z])")
 

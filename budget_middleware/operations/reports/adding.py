@@ -9,8 +9,8 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from budget_middleware.core.accounts import account_of, kind_of, parts_of
-from budget_middleware.core.bookings import BY_HAND, Booking, BookingKind
+from budget_middleware.core.journal.bookings import BY_HAND, Booking, BookingKind
+from budget_middleware.core.payers.accounts import account_of, kind_of, parts_of
 from budget_middleware.operations.reports.query import MODEL, PROVIDER
 from budget_middleware.operations.reports.rows import ReportRow, Sums
 from budget_middleware.operations.values import OMITTED

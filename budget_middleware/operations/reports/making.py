@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.bookings import bookings_of
+from budget_middleware.core.journal.bookings import bookings_of
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.history.booking_rows import MIGRATED_REASON, RESTORE_REASON

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from budget_middleware.core.bookings import BookingKind
+from budget_middleware.core.journal.bookings import BookingKind
 from budget_middleware.history.report_reading import BookedSum, MissingSpan, ReportHistory
 from budget_middleware.operations.reports.adding import Adder, Booked, Values
 from budget_middleware.operations.reports.missing import Missing

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.accounts import GLOBAL, KIND
+from budget_middleware.core.payers.accounts import GLOBAL, KIND
 from budget_middleware.core.periods import Clock, Days, Months, Period, Weeks, Years
 from budget_middleware.core.windows import FOREVER_MS, window_at, window_named
 

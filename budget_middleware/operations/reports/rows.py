@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from budget_middleware.core.bookings import BookingKind
-from budget_middleware.core.usage import UsageClass
+from budget_middleware.core.costs.usage import UsageClass
+from budget_middleware.core.journal.bookings import BookingKind
 from budget_middleware.operations.reports.missing import Missing
 from budget_middleware.operations.values import NOT_IN_JSON, OMITTED, Figure, Omitted, figure
 

@@ -24,8 +24,8 @@ from budget_middleware.apis.protocol.base import Api, Ask
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.charges import USAGE, Charge, End
-from budget_middleware.core.outcome import Outcome
+from budget_middleware.core.costs.charges import USAGE, Charge, End
+from budget_middleware.core.costs.outcome import Outcome
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
 from budget_middleware.headers import HeaderTable

@@ -23,10 +23,10 @@ from budget_middleware.apis.jobs.batches import GEMINI_BATCH
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.streams.ndjson import LineSplitter
 from budget_middleware.apis.streams.splitting import Event
-from budget_middleware.core.bill_packing import PricedCall, pack
-from budget_middleware.core.pricing import Line, Rates, Usage, breakdown, sum_nanos
+from budget_middleware.core.costs.bill_packing import PricedCall, pack
+from budget_middleware.core.costs.pricing import Line, Rates, Usage, breakdown, sum_nanos
+from budget_middleware.core.costs.usage import tokens_of
 from budget_middleware.core.units import Amounts
-from budget_middleware.core.usage import tokens_of
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates

@@ -29,8 +29,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.bodies.reading import mapping_of, parse_body
 from budget_middleware.apis.jobs.realtime_direct import REALTIME_DIRECT, CallAddress, RealtimeGone, says_gone
-from budget_middleware.core.bill import Amount, AmountKind
-from budget_middleware.core.bill_packing import pack
+from budget_middleware.core.costs.bill import Amount, AmountKind
+from budget_middleware.core.costs.bill_packing import pack
 from budget_middleware.core.statuses import State
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS

@@ -15,12 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.bodies.reading import parse_body
 from budget_middleware.apis.jobs.created import JobApi, JobLook, JobState, Stage
-from budget_middleware.core.bill import Amount, AmountKind
-from budget_middleware.core.bill_packing import PricedCall, pack
-from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.pricing import Rates, Usage, UsageClass, breakdown, sum_nanos
+from budget_middleware.core.costs.bill import Amount, AmountKind
+from budget_middleware.core.costs.bill_packing import PricedCall, pack
+from budget_middleware.core.costs.job_kinds import JobKind
+from budget_middleware.core.costs.pricing import Rates, Usage, UsageClass, breakdown, sum_nanos
+from budget_middleware.core.costs.usage import tokens_of
 from budget_middleware.core.units import Amounts
-from budget_middleware.core.usage import tokens_of
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.prices import PriceBook
 from budget_middleware.prices.units import JOB_UNITS

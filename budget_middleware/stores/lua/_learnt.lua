@@ -1,4 +1,4 @@
--- What was learnt from the answers of a group, as seven numbers with spaces between them: `Sums` of core/learning.py.
+-- What was learnt from the answers of a group, as seven numbers with spaces between them: `Sums` of core/costs/learning.py.
 
 -- The numbers; nil for a text that no answers can have led to.
 local function read_sums(text)

@@ -2,7 +2,7 @@
 -- sums that are told, '' where the worker only asks. Returns for each the merged sums, '' where nothing was known before.
 -- No counter hangs on this. What cannot be read, of whatever type, is learnt anew.
 
--- The four operations of `merge` in core/learning.py, in their order: both come to the same bits.
+-- The four operations of `merge` in core/costs/learning.py, in their order: both come to the same bits.
 local function merged(older, newer)
   local left = math.max(0, 1 - newer[1] * tonumber(FORGETTING))
   for at = 1, N_SUMS do newer[at] = older[at] * left + newer[at] end

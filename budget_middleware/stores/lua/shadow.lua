@@ -1,7 +1,7 @@
 -- Add to what limits would have refused on a day: the day, of how many limits sums are kept, then for each limit its name and
 -- what to add. No counter hangs on this. What cannot be read is summed anew.
 
--- `plus` of core/shadow.py.
+-- `plus` of core/limits/shadow.py.
 local function sum_with(known, newer)
   local requests, estimates, enough, first, last, more = read_shadow_sum(known)
   if not requests then return newer end

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from budget_middleware.core import learning, model, money, statuses, transitions, windows
+from budget_middleware.core import model, money, statuses, transitions, windows
+from budget_middleware.core.costs import learning
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts, Unit

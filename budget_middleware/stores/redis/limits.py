@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from budget_middleware.core.accounts import canonical_pattern
-from budget_middleware.core.limit_shapes import shape_of
+from budget_middleware.core.limits.shapes import shape_of
+from budget_middleware.core.payers.accounts import canonical_pattern
 from budget_middleware.core.statuses import Status
 from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.limit_fields import (

@@ -5,8 +5,8 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Answer, Entry
+from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target
-from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import RETURNS_RECORDED, Status
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.stores.errors import StoreRefused

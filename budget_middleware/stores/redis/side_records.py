@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowDay, day_of, days_between
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowDay, day_of, days_between
 from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.redis import keys

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.learning import AnswerGroup, Sums
-from budget_middleware.core.shadow import ShadowLimit, ShadowSum
+from budget_middleware.core.costs.learning import AnswerGroup, Sums
+from budget_middleware.core.limits.shadow import ShadowLimit, ShadowSum
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.stores.base import SHADOW_LIMITS_MAX
 from budget_middleware.stores.errors import StoreRefused

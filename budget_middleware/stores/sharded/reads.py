@@ -7,11 +7,11 @@ from itertools import chain
 from msgspec.structs import replace
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
+from budget_middleware.core.costs.learning import AnswerGroup, Sums
 from budget_middleware.core.damage import Damage
-from budget_middleware.core.learning import AnswerGroup, Sums
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.model import Reservation
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.facts import Fact

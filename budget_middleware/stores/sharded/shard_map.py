@@ -6,8 +6,8 @@ from functools import cached_property, lru_cache
 from typing import NamedTuple
 from zlib import crc32
 
-from budget_middleware.core.accounts import ABSENT, GLOBAL, KIND, MODEL, parts_of
-from budget_middleware.core.payers import TAG
+from budget_middleware.core.payers.accounts import ABSENT, GLOBAL, KIND, MODEL, parts_of
+from budget_middleware.core.payers.payers import TAG
 
 MAIN = "main"
 """The shard of the ledger's own tag. It has what belongs to no subject: runtime limits, notes, refusals, what was

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
+from budget_middleware.core.costs.learning import NO_ANSWERS, AnswerGroup, Sums, merge
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.stores.base import LEARNT_MS, SHADOW_LIMITS_MAX
 from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums

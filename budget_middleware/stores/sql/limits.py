@@ -6,7 +6,7 @@ The log of changes is trimmed here, since only a database sees all of it.
 import logging
 from collections.abc import Collection, Iterable, Sequence
 
-from budget_middleware.core.limit_shapes import shape_of
+from budget_middleware.core.limits.shapes import shape_of
 from budget_middleware.stores.limit_fields import pack_limit_field, pack_limit_value, unpack_limits
 from budget_middleware.stores.limit_table import LimitTable
 from budget_middleware.stores.runtime_limits import (

@@ -1,6 +1,6 @@
 """The journal of a batch of verbs: its new steps, and what becomes of those before them."""
 
-from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.statuses import Op
 from budget_middleware.stores.sql import rows
 from budget_middleware.stores.sql.batch_data import Writes

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
+from budget_middleware.core.costs.learning import AnswerGroup, Sums
 from budget_middleware.core.damage import Damage
-from budget_middleware.core.learning import AnswerGroup, Sums
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.limits.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.model import Reservation
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
+from budget_middleware.core.payers.accounts import canonical_pattern
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_changes import LimitChanges

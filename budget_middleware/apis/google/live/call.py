@@ -23,8 +23,8 @@ from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.protocol.usage_rules import sum_of
 from budget_middleware.apis.routes.paths import ends_in
+from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.money import ceil_div
-from budget_middleware.core.usage import Usage
 
 HEARD: Final = "heard"
 """The field of a request that holds the usage of what it does not show; no JSON can hold that."""

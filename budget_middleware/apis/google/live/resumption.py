@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Final
 
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 _MOST: Final = 1_024
 

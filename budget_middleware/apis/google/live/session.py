@@ -29,8 +29,8 @@ from budget_middleware.apis.google.live.resumption import Handles, ResumableConv
 from budget_middleware.apis.protocol.base import Api, Refusal
 from budget_middleware.apis.protocol.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.apis.protocol.usage_rules import sum_of
-from budget_middleware.core.estimate import tokens_from_text_bytes
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.estimate import tokens_from_text_bytes
+from budget_middleware.core.costs.usage import Usage
 
 _SETUP: Final = ("systemInstruction", "tools", "generationConfig", "labels", "serviceTier")
 # A gateway may heed another setup than Google does: the dearest model of these is held for.

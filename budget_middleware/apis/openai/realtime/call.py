@@ -21,8 +21,8 @@ from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
+from budget_middleware.core.costs.pricing import Usage, UsageClass
 from budget_middleware.core.money import ceil_div
-from budget_middleware.core.pricing import Usage, UsageClass
 
 CONTEXT: Final = "context"
 """The field of a request that holds the usage of its conversation so far, which no JSON can hold."""

@@ -48,7 +48,7 @@ from budget_middleware.apis.openai.realtime.talk import USUAL_SPEECH_MS, Talk
 from budget_middleware.apis.protocol.base import Api, Refusal
 from budget_middleware.apis.protocol.session_events import Asked, ServerEvent, Step
 from budget_middleware.apis.protocol.session_time import SessionTime, body_of_time
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 # The lanes: of the one conversation, of responses beside it, of transcriptions, and of the time that some bill.
 _TALK: Final = "talk"

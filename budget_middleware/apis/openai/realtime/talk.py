@@ -10,7 +10,7 @@ from budget_middleware.apis.counting.input import count_input
 from budget_middleware.apis.counting.media import OPENAI_MEDIA
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
-from budget_middleware.core.usage import Usage
+from budget_middleware.core.costs.usage import Usage
 
 USUAL_SPEECH_MS: Final = 10_000
 """What is expected of a turn of speech that has only begun."""
