@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.ledger import attempts, breaker, endings, owed
+from budget_middleware.ledger.calls import attempts, breaker
+from budget_middleware.ledger.endings import endings, owed
 from budget_middleware.stores.redis import lua_text
 from tests.faults import proxy
 from tests.simulation import plan

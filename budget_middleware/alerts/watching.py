@@ -15,7 +15,7 @@ from budget_middleware.core.model import Counter
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Window, counted_windows, is_rolling, window_at, window_named
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.targets import target_in
+from budget_middleware.ledger.limits.targets import target_in
 
 KNOWN_MAX = 4_096
 KNOWN_S = 60.0

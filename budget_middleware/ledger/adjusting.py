@@ -10,9 +10,9 @@ from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Adjust, Transfer
-from budget_middleware.ledger.attempts import until_decided
-from budget_middleware.ledger.deferred_spans import JOURNAL_PAGE
-from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
+from budget_middleware.ledger.calls.attempts import until_decided
+from budget_middleware.ledger.calls.deferred_spans import JOURNAL_PAGE
+from budget_middleware.ledger.calls.verb_call import VerbCall, VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import names

@@ -8,9 +8,9 @@ from budget_middleware.core.answers import Answer
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit
 from budget_middleware.core.verbs import Expire, Extend
+from budget_middleware.ledger.calls.verb_call import VerbCall, VerbCalls
 from budget_middleware.ledger.growing import Growing
-from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
+from budget_middleware.ledger.holds.hold import Hold
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable

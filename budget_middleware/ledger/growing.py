@@ -11,11 +11,11 @@ from budget_middleware.core.model import Balance, Target
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Grow
-from budget_middleware.ledger.growth import Growth
-from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.calls.verb_call import VerbCall, VerbCalls
+from budget_middleware.ledger.holds.growth import Growth
+from budget_middleware.ledger.holds.hold import Hold
 from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable

@@ -22,11 +22,11 @@ from budget_middleware.core.payers.payers import Payers
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger.adjusting import adjust, transfer
-from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.owed import AnswerFuture, Ending
+from budget_middleware.ledger.endings.owed import AnswerFuture, Ending
+from budget_middleware.ledger.holds.hold import Hold
 from budget_middleware.ledger.parts import LedgerParts
 from budget_middleware.ledger.reservation import ReservationHandle, hold_for, reserved
-from budget_middleware.ledger.waiting import Caller
+from budget_middleware.ledger.waiting.waiting import Caller
 from budget_middleware.stores.errors import NO_ANSWER, StoreUnavailable
 from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import LazyAttributes

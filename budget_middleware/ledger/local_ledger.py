@@ -21,7 +21,7 @@ from budget_middleware.core.model import Balance, Counter, Rejection, Target
 from budget_middleware.core.transitions import find_rejection
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.core.windows import Window, counted_windows, window_at
-from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.holds.hold import Hold
 
 FIGURES_MAX = 16_384
 """Counters come from clients: of so many the last figures are known."""

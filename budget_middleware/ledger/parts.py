@@ -11,29 +11,29 @@ from zoneinfo import ZoneInfo
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.costs.usage import TokensCounted
 from budget_middleware.core.limits.limits import LimitRule
-from budget_middleware.ledger.answering_models import AnsweringModels
-from budget_middleware.ledger.deferred_spans import DeferredSpans
-from budget_middleware.ledger.endings import Endings
+from budget_middleware.ledger.calls.deferred_spans import DeferredSpans
+from budget_middleware.ledger.calls.shard_monitors import monitor_of
+from budget_middleware.ledger.calls.verb_call import VerbCalls
+from budget_middleware.ledger.endings.endings import Endings
+from budget_middleware.ledger.endings.spool import Spool
+from budget_middleware.ledger.endings.spool_file import SpoolFile
 from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.growing import Growing
-from budget_middleware.ledger.job_texts import JobTexts
-from budget_middleware.ledger.learner import Learner
-from budget_middleware.ledger.leases import LeaseKeeper
-from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
+from budget_middleware.ledger.holds.leases import LeaseKeeper
+from budget_middleware.ledger.jobs.texts import JobTexts
+from budget_middleware.ledger.jobs.tickets import Tickets
+from budget_middleware.ledger.limits.layers import LimitLayers, LimitsSource
+from budget_middleware.ledger.limits.targets import TargetChooser
 from budget_middleware.ledger.local_ledger import LocalLedger
-from budget_middleware.ledger.operator_notes import OperatorNotes
-from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reserving import Reserving
 from budget_middleware.ledger.sending import Sender
-from budget_middleware.ledger.settings_watch import SettingsWatch
-from budget_middleware.ledger.shard_monitors import monitor_of
-from budget_middleware.ledger.spool import Spool
-from budget_middleware.ledger.spool_file import SpoolFile
-from budget_middleware.ledger.targets import TargetChooser
+from budget_middleware.ledger.sharing.answering_models import AnsweringModels
+from budget_middleware.ledger.sharing.learner import Learner
+from budget_middleware.ledger.sharing.operator_notes import OperatorNotes
+from budget_middleware.ledger.sharing.refusal_log import RefusalLog
+from budget_middleware.ledger.sharing.settings_watch import SettingsWatch
 from budget_middleware.ledger.tasks import OwnedTasks, run_in_thread
-from budget_middleware.ledger.tickets import Tickets
-from budget_middleware.ledger.verb_call import VerbCalls
-from budget_middleware.ledger.waiting_room import WaitingRoom
+from budget_middleware.ledger.waiting.room import WaitingRoom
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store

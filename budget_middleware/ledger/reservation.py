@@ -15,10 +15,10 @@ from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.payers.accounts import GLOBAL, KEY, KIND, MODEL, encode_subject, is_key_subject
 from budget_middleware.core.payers.payers import encode_named
 from budget_middleware.core.units import Amounts, Unit, format_figure
-from budget_middleware.ledger.growth import Growth
-from budget_middleware.ledger.handle import BudgetHandle
-from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.owed import AnswerFuture
+from budget_middleware.ledger.endings.owed import AnswerFuture
+from budget_middleware.ledger.holds.growth import Growth
+from budget_middleware.ledger.holds.handle import BudgetHandle
+from budget_middleware.ledger.holds.hold import Hold
 from budget_middleware.prices import PriceBook
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry

@@ -20,16 +20,16 @@ from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, amounts_of
 from budget_middleware.core.verbs import Release, Reserve
-from budget_middleware.ledger.attempts import until_decided
-from budget_middleware.ledger.endings import Endings
-from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.leases import LeaseKeeper
-from budget_middleware.ledger.limit_layers import LimitLayers
+from budget_middleware.ledger.calls.attempts import until_decided
+from budget_middleware.ledger.calls.verb_call import VerbCall, VerbCalls
+from budget_middleware.ledger.endings.endings import Endings
+from budget_middleware.ledger.holds.hold import Hold
+from budget_middleware.ledger.holds.leases import LeaseKeeper
+from budget_middleware.ledger.limits.layers import LimitLayers
+from budget_middleware.ledger.limits.targets import TargetChooser
 from budget_middleware.ledger.local_ledger import LocalLedger
-from budget_middleware.ledger.refusal_log import RefusalLog
-from budget_middleware.ledger.targets import TargetChooser
-from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
-from budget_middleware.ledger.waiting import Caller, Ticket
+from budget_middleware.ledger.sharing.refusal_log import RefusalLog
+from budget_middleware.ledger.waiting.waiting import Caller, Ticket
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreAway, StoreRefused, StoreUnavailable, WrongServer

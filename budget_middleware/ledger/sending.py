@@ -6,8 +6,8 @@ from dataclasses import replace
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.verbs import Adjust, Finalize, Grow, Release, Reserve
+from budget_middleware.ledger.calls.verb_call import VerbCall, VerbCalls
 from budget_middleware.ledger.expiries import Expiries
-from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import has_tracer_provider, names
 

@@ -21,7 +21,7 @@ from budget_middleware.core.payers.accounts import account_of, parts_of
 from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import window_named
-from budget_middleware.ledger.targets import target_in
+from budget_middleware.ledger.limits.targets import target_in
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.stores.limit_fields import rules_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger.tickets import JobTicket, tickets_of
+from budget_middleware.ledger.jobs.tickets import JobTicket, tickets_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import ChangedRow, changed_row
 from budget_middleware.operations.values import OMITTED, Omitted, ids_of_trace, iso

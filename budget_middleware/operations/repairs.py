@@ -13,7 +13,7 @@ from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import figure_number
 from budget_middleware.core.verbs import Repair
 from budget_middleware.core.windows import Window, window_named
-from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.ledger.calls.attempts import until_decided
 from budget_middleware.opening import operators_timeout_s
 from budget_middleware.operations.binding import read_limits
 from budget_middleware.operations.context import OperatorContext

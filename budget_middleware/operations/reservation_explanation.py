@@ -9,7 +9,7 @@ from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit, format_amounts
-from budget_middleware.ledger.tickets import JobTicket, tickets_of
+from budget_middleware.ledger.jobs.tickets import JobTicket, tickets_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reaching_back import entries_of_reservation
 from budget_middleware.operations.reservation_bill import ReservationBill, find_bill

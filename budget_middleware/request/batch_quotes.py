@@ -21,7 +21,7 @@ from budget_middleware.core.costs.pricing import Rates
 from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
 from budget_middleware.request.job_quotes import JobQuoting

@@ -7,7 +7,7 @@ from typing import Final
 from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.money import ceil_div
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 
 _VERSION: Final = 1
 

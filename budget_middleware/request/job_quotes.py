@@ -16,7 +16,7 @@ from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.costs.estimate import tokens_from_text_bytes
 from budget_middleware.core.costs.pricing import Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.ledger import Job, Ledger
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.shown_model import short

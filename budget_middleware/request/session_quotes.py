@@ -23,7 +23,7 @@ from budget_middleware.core.costs.pricing import Rates, Usage, UsageClass, estim
 from budget_middleware.core.costs.usage import TokensCounted, tokens_of
 from budget_middleware.core.money import MAX_NANOS, ceil_div
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.shown_model import short
 

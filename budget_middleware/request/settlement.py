@@ -20,7 +20,7 @@ from budget_middleware.core.costs.charges import GOES_ON, UNRECONCILED, USAGE, C
 from budget_middleware.core.units import Amounts, Unit, amounts_of
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
-from budget_middleware.ledger.growth import Growth
+from budget_middleware.ledger.holds.growth import Growth
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.bill_notes import report_contradiction, report_late_cost, report_unpriced

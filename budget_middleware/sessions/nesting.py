@@ -30,7 +30,7 @@ from starlette.types import Message, Scope
 from budget_middleware.apis.jobs.realtime_direct import watched_at
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.request.nesting import pays_for
 from budget_middleware.sessions.call import SessionCall
 from budget_middleware.settings import Settings

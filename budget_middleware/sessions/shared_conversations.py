@@ -9,7 +9,7 @@ from typing import Final
 
 from budget_middleware.apis.protocol.session_events import Conversation, SharedConversation
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.stores.errors import NO_ANSWER
 
 # As long as Google takes a handle.

@@ -10,7 +10,7 @@ import os
 from starlette.types import Receive, Scope, Send
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.ledger import waiting_lines
+from budget_middleware.ledger.waiting import lines as waiting_lines
 from tests.e2e import plain_asgi
 
 # An hour in a worker where nobody is to ask without having been woken.

@@ -9,7 +9,8 @@ import pytest
 from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import Hold, Ledger, breaker
+from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.ledger.calls import breaker
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock

@@ -8,8 +8,9 @@ from budget_middleware.core.answers import Answer
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import Ledger, attempts
-from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.ledger import Ledger
+from budget_middleware.ledger.calls import attempts
+from budget_middleware.ledger.calls.attempts import until_decided
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided

@@ -19,7 +19,7 @@ from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_held, request_lost
-from tests.ledger.test_leases import beaten
+from tests.ledger.holds.test_leases import beaten
 from tests.stores.verbs import figures, target
 
 

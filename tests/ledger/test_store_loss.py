@@ -12,8 +12,10 @@ import pytest
 
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import Ledger, endings, monitor, owed
-from budget_middleware.ledger.spool_file import set_aside_in
+from budget_middleware.ledger import Ledger
+from budget_middleware.ledger.calls import monitor
+from budget_middleware.ledger.endings import endings, owed
+from budget_middleware.ledger.endings.spool_file import set_aside_in
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore, key_prefix

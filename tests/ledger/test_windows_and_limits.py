@@ -9,7 +9,8 @@ from budget_middleware.core.limits.limits import Claim
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import Hold, Ledger, breaker
+from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.ledger.calls import breaker
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore

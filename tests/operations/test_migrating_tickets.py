@@ -11,7 +11,7 @@ from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.statuses import State, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Job, Ledger
-from budget_middleware.ledger.tickets import tickets_of
+from budget_middleware.ledger.jobs.tickets import tickets_of
 from budget_middleware.operations.migrating import Migration, migrate
 from budget_middleware.operations.migrating import migration as moving
 from budget_middleware.operations.migrating import tickets as handing_over

@@ -8,7 +8,7 @@ from budget_middleware.core.statuses import Op
 from budget_middleware.ledger import Hold
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, ScriptedApp, Step, call, event
-from tests.ledger.test_leases import beaten
+from tests.ledger.holds.test_leases import beaten
 from tests.request.bench import Bench
 from tests.request.wire import DONE, KEY, LAST, STREAM_START, ask, bearer, completion, delta, usage_event
 from tests.stores.verbs import whole_journal

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from budget_middleware.ledger.closed_jobs import ENDED_S, REMEMBERED, UNKNOWN_S, ClosedJobs
+from budget_middleware.ledger.jobs.closed import ENDED_S, REMEMBERED, UNKNOWN_S, ClosedJobs
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.wire import bearer
 

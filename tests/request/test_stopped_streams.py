@@ -19,7 +19,7 @@ from budget_middleware.operations.reservation_explanation import explain_reserva
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, chunk, event, start
 from tests.apis.cuts import as_array, as_events, as_frames, as_lines
-from tests.ledger.test_leases import beaten
+from tests.ledger.holds.test_leases import beaten
 from tests.request.bench import Bench
 from tests.request.wire import DONE, LAST, STREAM_START, ask, bearer, delta, usage_event
 

@@ -7,7 +7,8 @@ import pytest
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.headers import HeaderTable
-from budget_middleware.ledger import Terms, waiting_lines
+from budget_middleware.ledger import Terms
+from budget_middleware.ledger.waiting import lines as waiting_lines
 from budget_middleware.request.waiting import terms_of
 from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import StoreUnavailable

@@ -8,7 +8,7 @@ import pytest
 
 from budget_middleware.apis.protocol.session_events import Asked
 from budget_middleware.core.model import Balance
-from budget_middleware.ledger import waiting_lines
+from budget_middleware.ledger.waiting import lines as waiting_lines
 from budget_middleware.sessions import client_side
 from budget_middleware.sessions.ahead import RETRY_S, RefusedAhead
 from budget_middleware.sessions.inbox import Inbox

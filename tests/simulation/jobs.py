@@ -11,8 +11,8 @@ from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Job, Ledger
-from budget_middleware.ledger.closed_jobs import UNKNOWN_S
-from budget_middleware.ledger.tickets import NO_ANSWER
+from budget_middleware.ledger.jobs.closed import UNKNOWN_S
+from budget_middleware.ledger.jobs.tickets import NO_ANSWER
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from tests.simulation.client import token_of
 from tests.simulation.plan import Look, PlannedJob

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.ledger import closed_jobs
+from budget_middleware.ledger.jobs import closed as closed_jobs
 from tests.simulation.jobs import JOB_ESTIMATE_NANOS
 from tests.simulation.plan import CallFault, Event, Fault, Kind, Look, Plan, PlannedJob
 from tests.simulation.run import simulate

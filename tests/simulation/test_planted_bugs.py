@@ -8,10 +8,10 @@ from msgspec.structs import replace
 from budget_middleware.core import transitions
 from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import State, Status
-from budget_middleware.ledger import endings
+from budget_middleware.ledger.endings import endings
 from budget_middleware.ledger.expiries import Expiries
+from budget_middleware.ledger.jobs.tickets import Tickets
 from budget_middleware.ledger.ledger import Ledger
-from budget_middleware.ledger.tickets import Tickets
 from budget_middleware.stores.memory import MemoryStore
 from tests.simulation.drawing import draw
 from tests.simulation.run import simulate

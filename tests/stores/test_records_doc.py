@@ -14,8 +14,8 @@ from budget_middleware.core.limits.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
-from budget_middleware.ledger.spool_lines import SpooledEnding, to_line
-from budget_middleware.ledger.tickets import Job, JobTicket
+from budget_middleware.ledger.endings.spool_lines import SpooledEnding, to_line
+from budget_middleware.ledger.jobs.tickets import Job, JobTicket
 from budget_middleware.stores.notes import Topic
 from budget_middleware.stores.redis import keys
 from budget_middleware.testing import MovableClock

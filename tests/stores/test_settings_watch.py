@@ -3,7 +3,7 @@
 from budget_middleware.core.fingerprint import fingerprint
 from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger.settings_watch import ALIVE_MS, EVERY_S, SettingsWatch
+from budget_middleware.ledger.sharing.settings_watch import ALIVE_MS, EVERY_S, SettingsWatch
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.errors import StoreUnavailable

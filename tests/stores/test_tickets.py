@@ -5,7 +5,7 @@ import asyncio
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Job, Ledger
-from budget_middleware.ledger.tickets import tickets_of
+from budget_middleware.ledger.jobs.tickets import tickets_of
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
 from tests.stores.conftest import OpenLedger

@@ -23,7 +23,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Hold, Ledger
 from budget_middleware.ledger.expiries import SWEPT_AT_ONCE
-from budget_middleware.ledger.growth import Growth
+from budget_middleware.ledger.holds.growth import Growth
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore

@@ -14,7 +14,7 @@ from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import names
 from budget_middleware.testing import MovableClock, ScriptedApp, call, json_answer
 from tests.ledger.conftest import OpenLedger, hold, nanos
-from tests.ledger.test_waiting_lines import Client
+from tests.ledger.waiting.test_waiting_lines import Client
 from tests.telemetry.conftest import UseProvider
 from tests.telemetry.proof import with_events
 

@@ -5,7 +5,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from budget_middleware.core.units import Amounts
 from tests.ledger.conftest import OpenLedger, hold
-from tests.ledger.test_waiting_lines import Client, held, waiting
+from tests.ledger.waiting.test_waiting_lines import Client, held, waiting
 from tests.telemetry.conftest import Spans
 from tests.telemetry.test_metrics import points
 

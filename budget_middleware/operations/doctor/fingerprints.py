@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from budget_middleware.core.fingerprint import differences
-from budget_middleware.ledger.settings_watch import ALIVE_MS
+from budget_middleware.ledger.sharing.settings_watch import ALIVE_MS
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.stores.notes import Note, Topic
 

@@ -1,6 +1,6 @@
 """Checks the spool folder for endings that no process will book any more."""
 
-from budget_middleware.ledger.spool_file import refused_in, set_aside_in
+from budget_middleware.ledger.endings.spool_file import refused_in, set_aside_in
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.settings import Settings
 

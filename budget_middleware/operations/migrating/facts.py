@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
-from budget_middleware.ledger.tickets import unpack_ticket
+from budget_middleware.ledger.jobs.tickets import unpack_ticket
 from budget_middleware.operations.migrating.sides import Side
 from budget_middleware.stores.facts import Fact
 

@@ -23,7 +23,7 @@ from budget_middleware.core.statuses import State, Status
 from budget_middleware.core.units import NOTHING
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import Job
-from budget_middleware.ledger.tickets import KEPT_LONGER_MS, JobTicket, ticket_fact, tickets_of
+from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, JobTicket, ticket_fact, tickets_of
 from budget_middleware.operations.migrating.endings import ENDED_AT_SOURCE
 from budget_middleware.operations.migrating.placing import Placing, placeable
 from budget_middleware.operations.migrating.renaming import Renaming

@@ -6,8 +6,8 @@
 So it is with xAI's deferred completions: {"deferred": true} ──> {"request_id"}, GET /chat/deferred-completion/ID; and
 with Gemini's interactions: GET /interactions/ID, POST /interactions/ID/cancel.
 
-Whichever worker sees the usage finds the ticket by the response's id (`ledger/tickets.py`), and books on the counters
-of whoever created it. What is never seen books what its reserve named for the deadline (`deadline_charge`).
+Whichever worker sees the usage finds the ticket by the response's id (`ledger/jobs/tickets.py`), and books on the
+counters of whoever created it. What is never seen books what its reserve named for the deadline (`deadline_charge`).
 """
 
 import asyncio

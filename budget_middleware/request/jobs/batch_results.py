@@ -28,7 +28,7 @@ from budget_middleware.core.costs.pricing import Line, Rates, Usage, breakdown, 
 from budget_middleware.core.costs.usage import tokens_of
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Job, Ledger, OpenTicket
-from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
+from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job

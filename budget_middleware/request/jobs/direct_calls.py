@@ -33,7 +33,7 @@ from budget_middleware.core.costs.bill import Amount, AmountKind
 from budget_middleware.core.costs.bill_packing import pack
 from budget_middleware.core.statuses import State
 from budget_middleware.ledger import Job, Ledger, OpenTicket
-from budget_middleware.ledger.tickets import KEPT_LONGER_MS
+from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS
 from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
 from budget_middleware.request.jobs.plain_answers import KeptAnswer
 from budget_middleware.request.session_quotes import (

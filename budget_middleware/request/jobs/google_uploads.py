@@ -26,7 +26,7 @@ from budget_middleware.apis.streams.ndjson import LineSplitter
 from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD
 from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
 from budget_middleware.request.jobs.pieces import feed_in_pieces

@@ -15,7 +15,7 @@ from budget_middleware.apis.jobs.batch_states import NamedOutput, outputs_named_
 from budget_middleware.apis.jobs.batches import OPENAI_BATCH
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.ledger import Job, Ledger
-from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
+from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read

@@ -21,7 +21,7 @@ from budget_middleware.apis.streams.ndjson import LineSplitter
 from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, file_fact
 from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read

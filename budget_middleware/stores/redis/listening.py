@@ -3,7 +3,7 @@
 Theory of operation. Redis publishes on a channel. Listening needs a connection of its own, since a subscribed one takes
 no other commands. Nobody pays for that while nobody waits: the scripts publish only until a time that stands in the
 meta hash, and who listens moves it on (the verb ``listen``). That a message is lost is nothing to rely on either way:
-who waits asks again now and then, see ``ledger/waiting.py``.
+who waits asks again now and then, see ``ledger/waiting/waiting.py``.
 
     who waits ──> listen, every LISTENED_MS / 3 ──> meta: listened_until
     ending    ──> script: not over yet?  ──> PUBLISH {budget}:freed "key:1f3a team:search" ──> each worker that listens

@@ -1,0 +1,1 @@
+"""Jobs: work that goes on long after the request that began it. See `tickets`."""

@@ -1,0 +1,1 @@
+"""Waiting for budget that is only held. See `waiting`."""
