@@ -51,6 +51,11 @@ def test_every_folder_is_one_of_the_package_or_a_suite():
     assert folders - of_the_package == SUITES.keys()
 
 
+def test_a_folder_within_one_of_the_packages_is_the_packages_too():
+    within = {path.parent.relative_to(TESTS) for path in FILES if path.parent != TESTS}
+    assert [folder for folder in within if folder.parts[0] not in SUITES and not (PACKAGE / folder).is_dir()] == []
+
+
 def test_a_file_at_the_top_is_named_for_its_module():
     modules = {f"test_{path.name}" for path in PACKAGE.glob("*.py")}
     assert {path.name for path in TESTS.glob("test_*.py")} - modules == OF_THE_REPOSITORY
