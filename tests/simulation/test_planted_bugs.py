@@ -105,24 +105,26 @@ def put_texts_over_others(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(MemoryStore, "swap_text", overwrite)
 
 
-@pytest.mark.parametrize(
-    "plant",
-    [
-        book_again,
-        forget_what_was_released,
-        keep_the_expiry_charge,
-        overlook_the_reserved,
-        abandon_nothing,
-        never_replay,
-        adopt_nothing,
-        keep_a_ticket_by_its_first_lease,
-        keep_no_fact,
-        put_texts_over_others,
-    ],
-)
+# Each with the first of the seeds that finds it today, which is asked first; any other of them would do.
+PLANTS: dict[Plant, int] = {
+    book_again: 1,
+    forget_what_was_released: 2,
+    keep_the_expiry_charge: 8,
+    overlook_the_reserved: 4,
+    abandon_nothing: 1,
+    never_replay: 21,
+    adopt_nothing: 15,
+    keep_a_ticket_by_its_first_lease: 5,
+    keep_no_fact: 5,
+    put_texts_over_others: 20,
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS)
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch):
     plant(monkeypatch)
-    assert any(simulate(draw(seed)).violation for seed in SEEDS), plant.__doc__
+    seeds = sorted(SEEDS, key=lambda seed: seed != PLANTS[plant])
+    assert any(simulate(draw(seed)).violation for seed in seeds), plant.__doc__
 
 
 def test_the_shortest_story_is_short(monkeypatch: pytest.MonkeyPatch):
