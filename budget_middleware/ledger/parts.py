@@ -167,10 +167,19 @@ class LedgerParts:
     async def _latest_entries(self) -> Sequence[Entry]:
         """Read anew only if the sweep has shown that something was written: they are many, and most gateways idle."""
         position = self._monitor.seen
-        if position != self._latest_at:
+        if position != self._latest_at or not await self._are_last_still_there():
             self._latest = await self.store.latest(count=FOLLOWED_ENTRIES)
             self._latest_at = position
         return self._latest
+
+    async def _are_last_still_there(self) -> bool:
+        """Not after a failover where as much was written since as it had lost: a journal of the same length shows it."""
+        shards = self._monitor.by_shard()
+        for shard, last in {entry.shard: entry for entry in self._latest}.items():
+            page = await shards[shard].store.journal(after_seq=last.seq - 1, count=1)
+            if [entry._replace(shard=shard) for entry in page[:1]] != [last]:
+                return False
+        return True
 
     def _on_loss(self) -> None:
         """The store has lost writes: endings, and limits perhaps."""

@@ -5,9 +5,11 @@ import pytest
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.errors import StoreUnavailable
+from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, request_lost
+from tests.ledger.test_store_loss import fail_over, replica_of
 
 
 async def spend(ledger: Ledger, amount: str) -> None:
@@ -29,6 +31,25 @@ async def test_the_journal_is_read_once_for_each_change_of_any_worker(faults: Fa
             await one._serve_loop()
         assert faults.count("latest") == changes
         assert await spent_by_figures_of(one, faults) == [changes * nanos("0.30")]
+
+
+async def test_what_others_wrote_in_the_place_of_what_a_failover_has_lost_is_read(
+    open_ledger: OpenLedger, clock: MovableClock
+):
+    """The journal is as long as it was before, and this worker has written nothing that could be missing."""
+    faults = FaultyStore(MemoryStore(clock_ms=clock))
+    one, other = open_ledger(store=faults.store), open_ledger(store=faults.store)
+    await spend(other, "0.10")
+    replica = replica_of(faults.inner)
+    await spend(other, "0.50")
+    await one._serve_loop()
+    position = one._monitor.seen
+    fail_over(faults, replica)
+    clock.advance(s=1)
+    await spend(open_ledger(store=faults.store), "0.20")
+    await one._serve_loop()
+    assert one._monitor.seen == position
+    assert await spent_by_figures_of(one, faults) == [nanos("0.30")]
 
 
 async def test_what_could_not_be_read_is_read_with_the_next_heartbeat(faults: FaultyStore, open_ledger: OpenLedger):

@@ -165,3 +165,14 @@ async def test_a_ticket_has_its_parts_on_their_shards_and_any_worker_books_it(
     assert len(booked) == 3
     assert set(booked.values()) == {Balance(nanos("0.10"), 0)}
     assert await open_ledger().tickets.find(job) is None
+
+
+async def test_heartbeats_read_the_journals_of_all_shards_once_for_each_change(open_ledger: OpenLedger):
+    ledger, held = open_ledger(), hold()
+    await ledger.reserve(held)
+    await ledger._serve_loop()
+    read = ledger._latest
+    await ledger._serve_loop()
+    assert {entry.shard for entry in read} > {OWN}
+    assert ledger._latest is read
+    await ledger.release(held)
