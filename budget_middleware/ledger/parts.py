@@ -173,7 +173,7 @@ class LedgerParts:
         return self._latest
 
     async def _are_last_still_there(self) -> bool:
-        """Not after a failover where as much was written since as it had lost: a journal of the same length shows it."""
+        """Not after a failover, where as much was written since as it had lost: the position is the same."""
         shards = self._monitor.by_shard()
         for shard, last in {entry.shard: entry for entry in self._latest}.items():
             page = await shards[shard].store.journal(after_seq=last.seq - 1, count=1)
