@@ -156,6 +156,35 @@ async def test_ids_that_a_gateway_has_made_long(bench):
     assert await bench.figures() == ("0.15", "0.00")
 
 
+@pytest.mark.parametrize(("size", "reserved"), [(1, "0.40"), (2, "0.40"), (3, "0.25"), (None, "0.40"), ("9", "0.40")])
+async def test_of_a_file_that_has_grown_nothing_is_known(memory, size, reserved):
+    """The app has taken another part of the form for its file, where parsers differ. Some write in other models."""
+    content = planned(600, 200)
+    answer = {"id": "file-in", "bytes": size * len(content) if isinstance(size, int) else size}
+    app = ScriptedApp(*json_answer(answer))
+    await call(memory.guard(app), form(content), path="/v1/files", headers=UPLOAD)
+    await create(memory, job_estimate_usd="0.25")
+    assert await memory.figures() == ("0.00", reserved)
+
+
+async def test_of_a_batch_that_names_two_files_nothing_is_known(memory):
+    await upload(memory, planned(1))
+    await create(memory, body={"input_file_id": "file-in", "input_blob": "https://x/y"}, job_estimate_usd="0.25")
+    assert await memory.figures() == ("0.00", "0.25")
+
+
+@pytest.mark.parametrize("place", ["vector_stores/vs_1", "containers/c_1", "Vector_Stores/vs_1"])
+async def test_results_within_something_else_are_none(memory, place):
+    """A vector store shows the text of a file in pieces: what the batch has cost is still to come."""
+    await upload(memory, planned(600, 200))
+    await create(memory)
+    await look(memory, f"{BATCHES}/batch_1", ended())
+    await look(memory, f"/v1/{place}/files/file-out/content", {"data": [{"type": "text", "text": "x"}]})
+    assert await memory.figures() == ("0.00", "0.40")
+    await look(memory, "/v1/files/file-out/content", lines(results(700, 900)))
+    assert await memory.figures() == ("0.80", "0.00")
+
+
 async def test_a_batch_whose_calls_lie_in_the_providers_storage_is_held_at_the_operators_estimate(bench):
     body = {"input_blob": "https://x/in.jsonl", "endpoint": "/chat/completions", "completion_window": "24h"}
     await create(bench, body=body, path="/openai/batches", job_estimate_usd="0.25")

@@ -66,11 +66,16 @@ _LOOKS: Final = (
     (ends_in(r"/files/(?P<id>[^/:]+):download"), LookKind.FILE, (GEMINI_BATCH,)),
 )
 
+# There a file is no results: it is its text in pieces, or another file.
+_OF_OTHERS: Final = ends_in("/(?:vector_stores|containers|skills|assistants)/[^/]+")
+
 
 def look_at(method: str, path: str) -> Look | None:
     """What a request looks at: a GET at a batch or its results, a POST at one that it cancels."""
     for pattern, kind, apis in _LOOKS:
         found = pattern.search(path)
+        if found is not None and kind is LookKind.FILE and _OF_OTHERS.search(path, 0, found.start()):
+            return None
         if found is not None:
             is_cancel = kind is LookKind.BATCH and found["cancel"] is not None
             return Look(kind, apis, found["id"]) if is_cancel is (method == "POST") else None

@@ -89,8 +89,9 @@ class OpenAIBatches(BatchApi):
     path = ends_in("(?<!/messages)/batches")
 
     def input_file(self, body: object) -> str:
-        """The id of the uploaded file."""
-        return id_in(mapping_of(body), "input_file_id") or ""
+        """The id of the uploaded file; "" where another one is named beside it."""
+        fields = mapping_of(body)
+        return "" if fields.get("input_blob") is not None else id_in(fields, "input_file_id") or ""
 
 
 class AnthropicBatches(BatchApi):

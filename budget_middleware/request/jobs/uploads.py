@@ -5,6 +5,7 @@ Of the calls of a batch these are their sums, of what a model is trained on its 
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,6 +20,9 @@ from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, pass_form, readable_boundary
 from budget_middleware.request.quoting import Quoting
 
+# A gateway may write other names of models into a file. One that grows by more is another file than was read.
+_MOST_GROWTH: Final = 2
+
 
 class UploadReader(FormReader):
     """Sums up the calls in the file of a form, line by line; nothing of them is kept."""
@@ -30,7 +34,7 @@ class UploadReader(FormReader):
         self._lines = LineSplitter(max_event_bytes=max_line_bytes)
         # Until its beginning, or a line, shows that the file is of something else.
         self.may_plan = True
-        self.training_bytes = 0
+        self.file_bytes = self.training_bytes = 0
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         super()._take_data(data, start, end)
@@ -45,8 +49,9 @@ class UploadReader(FormReader):
         if self._part.is_file and self.may_plan and not self.is_training:
             self._read(self._lines.flush())
         super()._end_part()
-        if self._part.is_file and self.is_training:
-            self.training_bytes += self._part.n_bytes
+        if self._part.is_file:
+            self.file_bytes += self._part.n_bytes
+            self.training_bytes += self._part.n_bytes if self.is_training else 0
 
     @property
     def is_training(self) -> bool:
@@ -89,8 +94,8 @@ async def pass_upload(
 async def _keep(ledger: Ledger, reader: UploadReader, answer: object) -> None:
     if not (reader.sums.requests or reader.training_bytes):
         return
-    file_id = id_in(mapping_of(answer), "id")
-    if not file_id:
+    file_id, n_bytes = id_in(mapping_of(answer), "id"), mapping_of(answer).get("bytes")
+    if not file_id or (type(n_bytes) is int and n_bytes > _MOST_GROWTH * reader.file_bytes):
         return
     fact, text = file_fact(file_id), reader.sums.packed()
     if reader.training_bytes:
