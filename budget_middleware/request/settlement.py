@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.costs.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, charge_of
-from budget_middleware.core.units import Amounts, Unit, amounts_of
+from budget_middleware.core.units import NOTHING, Amounts, Unit, amounts_of
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
 from budget_middleware.ledger.holds.growth import Growth
@@ -25,9 +25,11 @@ from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.bill_notes import report_contradiction, report_late_cost, report_unpriced
 from budget_middleware.request.jobs.background import keep_for_job
+from budget_middleware.request.jobs.stored_answers import keep_broken_off
 from budget_middleware.request.lessons import learn_from_answer, remember_who_answered
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
-from budget_middleware.request.shown_model import short, shown_model
+from budget_middleware.request.shown_model import short
+from budget_middleware.request.who_answers import shown_answered
 from budget_middleware.settings import Settings
 from budget_middleware.telemetry import names
 
@@ -121,7 +123,9 @@ class Settlement:
             self._has_begun.set()
         reason, bill = self.charge.reason, ""
         try:
-            reason, bill = self._tell(self.charge, end)
+            reason, bill = self._report(self.charge, end)
+            if end is not _COMPLETE and self.charge.may_be_corrected:
+                self._keep_broken_off(actual or NOTHING)
         except Exception:  # noqa: BLE001 - what is booked is decided, in all units
             _log.exception("%s is booked, and not all is told of it", hold.id)
         if actual is None:
@@ -158,7 +162,7 @@ class Settlement:
         tokens = self.bill.tokens(charge, self._seen, self._ledger.tokens_counted) + self.handle.added_tokens
         return charge, self._admitted.hold.counted(Amounts(charge.nanos, tokens, int(self._was_a_request(charge))))
 
-    def _tell(self, charge: Charge, end: End) -> tuple[str, str]:
+    def _report(self, charge: Charge, end: End) -> tuple[str, str]:
         """Tell of a charge all who learn from it; the reason of its booking, and its bill."""
         # Its reserve has looked for a receiver.
         if self._ledger.telemetry.metrics.is_received:
@@ -171,11 +175,16 @@ class Settlement:
             report_contradiction(self._ledger, self._admitted.quote, self.bill)
         if self.bill.unpriced:
             report_unpriced(self._ledger, self._admitted.quote, self.bill)
-        who = self._who_answered() if self.bill.answered is not None else ""
+        who = shown_answered(self.bill.answered, self._admitted.quote) if self.bill.answered is not None else ""
         more = self._why_stopped or who
         reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who))) if more else charge.reason
         is_free = charge.reason != USAGE and charge.is_release
         return reason, "" if is_free else self.bill.packed(charge, added_nanos=self.handle.added_nanos)
+
+    def _keep_broken_off(self, actual: Amounts) -> None:
+        """Keep what is booked, if the provider keeps the answer and may finish it: a look at that corrects it."""
+        own = Amounts(actual.usd - self.handle.added_nanos, actual.tokens - self.handle.added_tokens)
+        keep_broken_off(self._ledger, self._admitted, seen=self._seen, booked=own, deadline_s=self._job_deadline_s)
 
     def _counts_all_the_same(self, charge: Charge) -> bool:
         """Whether a call that has cost nothing counts as a request, or by tokens of a free model that the app added."""
@@ -184,18 +193,9 @@ class Settlement:
         return added or (self._was_a_request(charge) and hold.counts(Unit.REQUESTS))
 
     def _was_a_request(self, charge: Charge) -> bool:
-        """Whether it is one of those whose account the request names.
-
-        What failed has kept the app busy. Whom the app does not know or does not let in is none of them, and what
-        another guard books it counts as well.
-        """
+        """Whether it is one of those whose account the request names: what failed is, whom the app refuses is not."""
         is_one = self.status not in AUTHENTICATION_STATUSES and not charge.is_booked_elsewhere
         return is_one and not self._admitted.quote.ask.continues
-
-    def _who_answered(self) -> str:
-        """Who has answered, in the reason of the booking, where that is not what was asked for."""
-        answered, asked = self.bill.answered, self._admitted.quote.ask.model
-        return f"asked {shown_model(asked or '')}, answered by {shown_model(answered.model)}" if answered else ""
 
     async def stop(self, *, why: str) -> Answer | None:
         """End it by the abort rule, with what was seen so far; the answer must not go on."""

@@ -20,6 +20,7 @@ from budget_middleware.core.costs.pricing import Rates, cost_nanos
 from budget_middleware.core.costs.usage import Usage
 from budget_middleware.prices import Moment, PriceBook
 from budget_middleware.request.quote import Quote
+from budget_middleware.request.shown_model import shown_model
 
 
 class Answered(NamedTuple):
@@ -31,6 +32,11 @@ class Answered(NamedTuple):
     model: str
     rates: Rates
     is_known: bool = True
+
+
+def shown_answered(answered: Answered, quote: Quote) -> str:
+    """Who has answered, in the reason of the booking, where that is not what was asked for."""
+    return f"asked {shown_model(quote.ask.model or '')}, answered by {shown_model(answered.model)}"
 
 
 def who_answered(seen: Seen, *, quote: Quote, prices: PriceBook, moment: Moment) -> Answered | None:

@@ -3529,6 +3529,30 @@ FAULTS = (
         "    is_whole = True\n",
     ),
     Fault(
+        "a stored answer that broke off is free once it is finished",
+        "request/jobs/background.py",
+        "    elif seen.stored is not None:\n",
+        "    elif False:\n",
+    ),
+    Fault(
+        "a stored answer that broke off is booked in addition to what was booked",
+        "request/jobs/stored_answers.py",
+        "    more = Amounts(charge.nanos - known.usd, ",
+        "    more = Amounts(charge.nanos, ",
+    ),
+    Fault(
+        "a stored answer that broke off is corrected once an hour",
+        "request/jobs/stored_answers.py",
+        "        if await ledger.tickets.keep_fact(",
+        "        if True or await ledger.tickets.keep_fact(",
+    ),
+    Fault(
+        "what the app has added is taken back with what was estimated",
+        "request/settlement.py",
+        "        own = Amounts(actual.usd - self.handle.added_nanos, ",
+        "        own = Amounts(actual.usd, ",
+    ),
+    Fault(
         "of a setup with too many values no name counts",
         "apis/google/live/session.py",
         "            self._take_unread(data)\n",
@@ -3687,7 +3711,7 @@ FAULTS = (
     ),
     Fault(
         "a name without a price makes a background answer free",
-        "request/jobs/background.py",
+        "request/jobs/stored_answers.py",
         "model = seen.model if seen.model and ledger.prices.resolve(seen.model) else asked",
         "model = seen.model or asked",
     ),

@@ -150,7 +150,7 @@ class GeminiInteractions(JsonApi):
             seen.take_text(read_step(mapping_of(piece), seen))
         _read_end(event, seen)
         if id_ := name_in(event, "interaction_id"):
-            seen.job = self.name, id_
+            seen.job = seen.stored = self.name, id_
         if interaction:
             _read(interaction, seen)
         read_interaction_usage(mapping_of(mapping_of(event.get("metadata")).get("total_usage")), seen)
@@ -209,7 +209,7 @@ def _read(interaction: Mapping[str, object], seen: Seen) -> None:
     seen.service_tier = tier_name(name_in(interaction, "service_tier")) or seen.service_tier
     seen.take_model(name_in(interaction, "model") or name_in(interaction, "agent"))
     if id_ := id_in(interaction, "id"):
-        seen.job = GeminiInteractions.name, id_
+        seen.job = seen.stored = GeminiInteractions.name, id_
     _read_end(interaction, seen)
 
 

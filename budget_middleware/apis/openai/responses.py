@@ -120,8 +120,11 @@ class OpenAIResponses(JsonApi):
         read_failure(response, seen)
         seen.take_reason(mapping_of(response.get("incomplete_details")).get("reason") or response.get("status"))
         read_openai_usage(response, seen)
-        if response.get("background") is True and (id_ := id_in(response, "id")):
-            seen.job = self.name, id_
+        if id_ := id_in(response, "id"):
+            if response.get("background") is True:
+                seen.job = self.name, id_
+            elif response.get("store") is not False:
+                seen.stored = self.name, id_
         for index, item in enumerate(list_of(response.get("output"))):
             take_item(mapping_of(item), index, seen)
         if response.get("tools"):

@@ -69,6 +69,8 @@ class Seen:
     media: str = field(default="", compare=False)
     # A job that goes on after the answer, or has: its kind and its id.
     job: tuple[str, str] | None = field(default=None, compare=False)
+    # An answer that its provider keeps, though no job may hang on it: its API and its id.
+    stored: tuple[str, str] | None = field(default=None, compare=False)
     # The work goes on even if nobody reads the answer.
     continues_unread: bool = False
     # The request has asked for that, which not every answer repeats.

@@ -103,6 +103,12 @@ class Charge(NamedTuple):
         return _BASES.get(self.reason.removesuffix(_ADDED), _BY_NOTHING)
 
     @property
+    def may_be_corrected(self) -> bool:
+        """Whether a usage that is seen later is not booked by anything else: by a job's ticket, or another guard."""
+        is_known = self.basis is Basis.USAGE or self.reason.removesuffix(_ADDED) == GOES_ON
+        return not (is_known or self.is_booked_elsewhere)
+
+    @property
     def has_added(self) -> bool:
         """Whether it includes what the app added."""
         return self.reason.endswith(_ADDED)
@@ -124,7 +130,7 @@ GOES_ON = "estimated_background"
 UNRECONCILED = "usage_unreconciled"
 """The reason of a charge by a usage that contradicts itself: it is taken at the larger reading."""
 CORRECTS = "usage of a background response, booked by "
-"""How the reason of an adjustment begins that corrects a booking; its id follows."""
+"""How the reason of an adjustment begins that corrects a booking, of an answer that went on unread; its id follows."""
 BOOKED_BY = "booked_by:"
 """How the reason of a release begins whose call another reservation has booked; its id follows."""
 _ADDED = "+added"

@@ -20,20 +20,19 @@ from budget_middleware.apis.answers.answer_reader import AnswerReader
 from budget_middleware.apis.google.interactions import GeminiInteractions
 from budget_middleware.apis.openai.chat import DEFERRED, OpenAIChat
 from budget_middleware.apis.openai.responses import OpenAIResponses
-from budget_middleware.apis.protocol.base import Api, Ask
+from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.costs.charges import USAGE, Charge, End
+from budget_middleware.core.costs.charges import USAGE, Charge
 from budget_middleware.core.costs.outcome import Outcome
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
-from budget_middleware.request.bill import Bill
 from budget_middleware.request.field_masks import in_one_piece, without_field_mask
 from budget_middleware.request.jobs.plain_answers import LeavingClient
-from budget_middleware.request.quote import Quote
+from budget_middleware.request.jobs.stored_answers import bill_of_look, correct_broken_off
 from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()
@@ -131,9 +130,10 @@ async def pass_and_book(
             is_last = not message.get("more_body", False)
             reader.feed(bytes(message.get("body", b"")), last=is_last)
             is_over = is_last or reader.seen.terminal
-            job = deferred or (Job(*reader.seen.job) if reader.seen.job is not None else None)
-            if is_over and job is not None and status == 200:
-                ledger.run_in_background(_book(ledger, job, reader.seen, is_sure=is_sure))
+            # What is no job has no ticket that is booked at its deadline.
+            client.reads_on |= reader.seen.stored is not None
+            if is_over and status == 200:
+                _begin_booking(ledger, reader.seen, deferred, is_sure=is_sure)
             if is_over:
                 has_come.set()
         await client.send(message)
@@ -144,18 +144,26 @@ async def pass_and_book(
         has_come.set()
 
 
+def _begin_booking(ledger: Ledger, seen: Seen, deferred: Job | None, *, is_sure: bool) -> None:
+    job = deferred or (Job(*seen.job) if seen.job is not None else None)
+    if job is not None:
+        ledger.run_in_background(_book(ledger, job, seen, is_sure=is_sure))
+    elif seen.stored is not None:
+        ledger.run_in_background(correct_broken_off(ledger, Job(*seen.stored), seen))
+
+
 async def _book(ledger: Ledger, job: Job, seen: Seen, *, is_sure: bool) -> None:
     if seen.continues_unread:
         return
+    is_closed = ledger.tickets.closed.has(job.fact_name)
     found = await ledger.tickets.find(job, is_over=True)
     if found is None:
+        if seen.stored is not None and not is_closed:
+            await correct_broken_off(ledger, job, seen)
         return
     estimate_nanos = (found.reservation.asked or found.reservation.held).usd
-    # Who has answered, or where that has no price, as a custom agent's own name has none, what was asked.
     asked = str(found.ticket.details.get("model") or "")
-    model = seen.model if seen.model and ledger.prices.resolve(seen.model) else asked
-    bill = Bill(Quote(Ask(model=model), ledger.prices.resolve(model), estimate_nanos), ledger.prices)
-    evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
+    bill, evidence = bill_of_look(ledger, seen, asked=asked, estimate_nanos=estimate_nanos)
     if evidence.actual_nanos is not None:
         charge = Charge(evidence.actual_nanos if is_sure else max(evidence.actual_nanos, estimate_nanos), USAGE)
         tokens = bill.tokens(charge, seen, ledger.tokens_counted)
