@@ -49,12 +49,15 @@ def _from_environment() -> dict[str, str]:
 
 @cache
 def _warn_of_unknown(variable: str) -> None:
-    closest = _closest(variable.removeprefix(PREFIX).lower())
+    closest = _closest(variable.removeprefix(PREFIX).lower(), prefix=PREFIX)
     _log.warning("%s is set, but there is no such setting; %s", variable, closest)
 
 
-def _closest(name: str) -> str:
+def _closest(name: str, *, prefix: str = "") -> str:
+    """The settings that may be meant, as keywords; with the prefix of variables as these."""
     close = difflib.get_close_matches(name, Settings.model_fields, n=3)
+    if prefix:
+        close = [prefix + each.upper() for each in close]
     return f"closest: {', '.join(close)}" if close else "none is close to it"
 
 

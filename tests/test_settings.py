@@ -457,7 +457,7 @@ def test_an_unknown_variable_is_warned_of_once(monkeypatch, caplog):
         load()
         load()
     assert sorted(caplog.messages) == [
-        "BUDGET_LIMTS is set, but there is no such setting; closest: limits, on_limit",
+        "BUDGET_LIMTS is set, but there is no such setting; closest: BUDGET_LIMITS, BUDGET_ON_LIMIT",
         "BUDGET_XYZZY is set, but there is no such setting; none is close to it",
     ]
 

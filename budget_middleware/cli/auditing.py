@@ -11,6 +11,7 @@ from budget_middleware.cli.running import on_state
 from budget_middleware.operations.audits import AuditReport, audit
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.values import OMITTED
+from budget_middleware.operations.wording import counted
 
 
 def add_to(commands: Any) -> None:
@@ -49,8 +50,8 @@ def _print(report: AuditReport) -> None:
         if done is not OMITTED:
             _print_some(done)
     print_line(
-        f"{report.counters} counters, {report.reservations} reservations, {report.unproved} unproved,"
-        f" {len(report.drift)} drift"
+        f"{counted(report.counters, 'counter')}, {counted(report.reservations, 'reservation')},"
+        f" {report.unproved} unproved, {len(report.drift)} drift"
     )
     _print_some(report.drift)
     for line in _claims(report):

@@ -5,10 +5,10 @@ import os
 import re
 import sys
 import traceback
-from argparse import Namespace
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from budget_middleware.cli import (
     alerting,
@@ -29,7 +29,7 @@ from budget_middleware.cli import (
     restoring,
     shadowing,
 )
-from budget_middleware.cli.output import PROGRAM, print_error
+from budget_middleware.cli.output import PROGRAM, print_error, print_line
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
 from budget_middleware.settings import SettingsError
 
@@ -91,8 +91,19 @@ def _run(words: Sequence[str] | None) -> int:
     return code
 
 
+class _ShowVersion(Action):
+    """The version is looked up only when somebody asks for it: that takes as long as parsing."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import version
+
+        print_line(f"{PROGRAM} {version('budget-middleware')}")
+        parser.exit()
+
+
 def _parser() -> Parser:
     parser = Parser(prog=PROGRAM, description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version that is installed")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     reading.add_to(commands)
     explaining.add_to(commands)

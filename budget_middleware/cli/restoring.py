@@ -11,6 +11,7 @@ from budget_middleware.cli.running import on_state
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.history_state import copy_history, follow_history, history_report
 from budget_middleware.operations.restores import restore
+from budget_middleware.operations.wording import counted
 
 
 def add_to(commands: Any) -> None:
@@ -71,7 +72,7 @@ async def _restore(context: OperatorContext, arguments: Namespace) -> int:
     print_rows(done.counters, in_json=False, if_none="no counter of it lacks anything")
     would = "would be " if arguments.dry_run else ""
     print_line(
-        f"{len(done.counters)} counters {would}restored as of {done.until} (generation {done.generation}):"
+        f"{counted(len(done.counters), 'counter')} {would}restored as of {done.until} (generation {done.generation}):"
         f" {done.endings} endings by their ids, the rest as adjustments; {done.limits} limits"
     )
     return 0

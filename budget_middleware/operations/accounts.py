@@ -67,7 +67,7 @@ async def require_known(context: OperatorContext, name: str, *, is_new: bool) ->
     if not await _is_known(context, name):
         count = len(await store.counters())
         raise Unconfirmed(
-            f"{name} has no counter and no limit of its own ({count} counters in namespace {namespace!r}):"
+            f"{name} has no counter and no limit of its own (counters in namespace {namespace!r}: {count}):"
             " check its spelling",
             needs=Confirmation.NEW_ACCOUNT,
         )

@@ -92,6 +92,8 @@ def _sentence(row: CounterRow, ahead: Forecast | None, spent: int, timezone: Zon
     assert limit is not None, "only a limit burns down"
     if spent >= limit.amount:
         return f"The limit of {format_amount(limit)} for {row.window} is spent."
+    if not spent:
+        return f"Nothing of the {format_amount(limit)} for {row.window} is spent."
     if ahead is None:
         return f"It is too early to tell what {row.window} will come to."
     at_end = _about(ahead.spent_at_end, row.unit)

@@ -63,7 +63,7 @@ class HistoryReport:
 def require_history(context: OperatorContext) -> str:
     """The URL of the history; OperationError where the settings name none."""
     if not context.settings.history_url:
-        raise OperationError("BUDGET_HISTORY_URL is not set; accepted: sqlite:///PATH, as the gateways have it")
+        raise OperationError("BUDGET_HISTORY_URL is not set: there is no history; set it as the gateways have it")
     return context.settings.history_url
 
 

@@ -26,6 +26,7 @@ from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.history_state import history_faults_named
 from budget_middleware.operations.lost_stores import LostStore, LostStores
 from budget_middleware.operations.values import Figure, figure, iso
+from budget_middleware.operations.wording import counted
 from budget_middleware.stores.notes import Topic
 from budget_middleware.stores.runtime_limits import KnownLimits, LimitValue
 
@@ -97,8 +98,8 @@ class _Restore:
         before = {view.counter: view.balance.spent for view in await self._store.counters()}
         if any(before.values()) and not (is_live or is_dry_run):
             raise OperationError(
-                f"the store has {sum(map(bool, before.values()))} counters already; add --live to restore below what"
-                " gateways have booked there since, or --dry-run to look first"
+                f"the store has {counted(sum(map(bool, before.values())), 'counter')} already; add --live to restore"
+                " below what gateways have booked there since, or --dry-run to look first"
             )
         plans = await self._stores.plans(lost)
         # Runtime limits are those of the main shard.

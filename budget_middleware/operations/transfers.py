@@ -78,11 +78,9 @@ def _period(limits: dict[str, BindingLimits], unit: Unit, named: str | None) -> 
         return shared[0]
     if shared:
         raise OperationError(f"both accounts have limits by {', '.join(shared)}: name one of these periods")
-    of_each = "; ".join(f"{account} by {', '.join(periods) or 'none'}" for account, periods in limited.items())
-    by = f" by {wanted}" if wanted else ""
-    raise OperationError(
-        f"only between limits of the same period can budget be moved, and not both have one{by}: {of_each}"
-    )
+    of_each = "; ".join(f"{account} has {', '.join(periods) or 'none'}" for account, periods in limited.items())
+    period = f"the period {wanted}" if wanted else "the same period"
+    raise OperationError(f"budget is moved between limits of {period}, and not both accounts have one: {of_each}")
 
 
 async def _targets_named(

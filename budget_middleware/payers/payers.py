@@ -108,7 +108,7 @@ class Payers:
             known = {source.kind for source in self._sources} | (self._directory.kinds if self._directory else set())
             unknown = {kind for rule in rules for kind in rule.kinds} - {*known, MODEL, GLOBAL}
             if unknown:
-                yield f"no request has a source for {', '.join(sorted(unknown))}, so limits on that never bind"
+                yield f"BUDGET_ACCOUNTS names no source for {', '.join(sorted(unknown))}, so limits on that never bind"
 
     def no_payers(self) -> dict[str, PayerSubjects]:
         """The payers of a request that could be anybody's."""

@@ -71,7 +71,7 @@ async def test_a_reservation_is_shown_and_released(gateway: BudgetMiddleware, br
     page = (await browser.get("/budget/reservations")).text
     assert ID[:12] in page
     explained = await browser.get("/budget/reservation", params={"id": ID})
-    assert "it holds $0.25" in explained.text
+    assert "It holds $0.25" in explained.text
 
 
 async def test_an_account_tells_its_story(gateway: BudgetMiddleware, browser: httpx.AsyncClient):

@@ -59,7 +59,7 @@ async def test_a_figure_changed_by_hand(cli: RunCli, store: RedisStore, month: T
     await store.adjust(adjust("a2", "1", month))
     ran = cli("audit")
     first, _, drift = ran.out.splitlines()
-    assert (ran.code, first) == (1, "1 counters, 1 reservations, 0 unproved, 1 drift")
+    assert (ran.code, first) == (1, "1 counter, 1 reservation, 0 unproved, 1 drift")
     assert drift.split() == ["key:abcabc0000000000", "month", month.window.id, "chain_spent", "-4.90", "0.10", "5"]
 
 
@@ -157,7 +157,7 @@ async def test_a_repair_to_read(cli: RunCli, store: RedisStore, month: Target, s
     assert entry.split()[0] == "5"
     assert others[0].split() == ["key", "what"]
     assert others[1].split() == [f"{key_prefix(namespace)}totals", "wrong_total"]
-    assert others[2:] == ["1 counters, 1 reservations, 0 unproved, 0 drift", "every counter adds up"]
+    assert others[2:] == ["1 counter, 1 reservation, 0 unproved, 0 drift", "every counter adds up"]
 
 
 async def test_damage_is_told_with_its_fix_and_what_is_sound_is_repaired(

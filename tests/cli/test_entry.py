@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,7 +106,10 @@ PARSED = [
     (
         ("status", "key:*"),
         " status",
-        "argument ACCOUNT: 'key:*' does not name one account; accepted is a subject for each kind",
+        (
+            "argument ACCOUNT: 'key:*' does not name one account; accepted are KIND:SUBJECT, such as team:search,"
+            " global, and of an API key what `budget-middleware key-id` prints"
+        ),
     ),
     (
         ("journal", "--limit", "-5"),
@@ -191,6 +195,7 @@ async def test_a_reader_that_has_gone(environment: dict[str, str], store: RedisS
 
 
 def test_help_and_documentation_tell_every_command(cli: RunCli):
+    assert cli("--version").out == f"budget-middleware {version('budget-middleware')}\n"
     ran = cli("--help")
     documentation = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
     commands = re.findall(r"^    ([a-z-]+) ", ran.out, re.MULTILINE)

@@ -45,7 +45,7 @@ async def test_a_lost_store_is_restored(cli: RunCli, store: RedisStore, month: T
     assert health_of_history(cli("doctor", "--json", **settings)) == "fail"
     refused = cli("restore", **settings)
     assert refused.code == 2
-    assert refused.err.startswith("budget-middleware: the store has 1 counters already; add --live")
+    assert refused.err.startswith("budget-middleware: the store has 1 counter already; add --live")
     counter = {"account": "key:abcabc0000000000", "period": "month", "window": month.window.id, "unit": "usd"}
     figures = {"spent_usd": "0.20", "restored_usd": "0.15", "spent_after_usd": "0.35"}
     looked = cli("restore", "--live", "--dry-run", "--json", **settings)

@@ -40,8 +40,8 @@ async def test_an_account_that_nobody_used_asks_for_new(
     ran = cli(*words)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == (
-        f"budget-middleware: {UNKNOWN} has no counter and no limit of its own (1 counters in namespace"
-        f" '{namespace}'): check its spelling, or add --new\n"
+        f"budget-middleware: {UNKNOWN} has no counter and no limit of its own (counters in namespace"
+        f" '{namespace}': 1): check its spelling, or add --new\n"
     )
     assert await nothing_changed(store)
     assert cli(*words, "--new").code == 0

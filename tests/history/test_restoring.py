@@ -190,7 +190,7 @@ async def test_a_store_with_counters_is_left_alone_unless_it_is_live(clock, hist
     await histories.copier(store).copy_all()
     await lose(store)
     await store.finalize(finalize("r2", "0.20"))
-    with pytest.raises(OperationError, match=r"the store has 1 counters already; add --live"):
+    with pytest.raises(OperationError, match=r"the store has 1 counter already; add --live"):
         await restore(context_of(store, histories))
     await restore(context_of(store, histories), is_live=True)
     assert await spent_in(store) == {KEY.counter: 300_000_000}

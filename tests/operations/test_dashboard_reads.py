@@ -76,6 +76,14 @@ async def test_a_pace_that_passes_the_limit_says_when(open_context: OpenContext,
     assert "before 2026-11 ends: it would come to about $15.33." in burn_down.sentence
 
 
+async def test_where_nothing_is_spent_that_is_said_however_late_it_is(open_context: OpenContext, base: Store):
+    context = open_context(limits="key=10/month")
+    await base.reserve(reserve("r1", "0.25"))
+    facts = await read_account(context, KEY.account, include_past=False)
+    (burn_down,) = burn_downs(facts, context.settings.timezone).values()
+    assert burn_down.sentence == "Nothing of the $10.00 for 2026-11 is spent."
+
+
 async def test_a_spent_limit_is_said_so_and_without_a_limit_nothing(open_context: OpenContext, base: Store):
     await base.adjust(adjust("a1", "9"))
     for limits, told in (("key=9/month", ["The limit of $9.00 for 2026-11 is spent."]), ("", [])):

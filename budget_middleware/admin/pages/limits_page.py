@@ -112,5 +112,4 @@ async def _page(
         done=done,
         preview=preview,
         needs_new=needs_new,
-        accepted=ACCEPTED_LIMITS,
     )

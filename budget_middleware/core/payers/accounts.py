@@ -100,7 +100,10 @@ def parse_account(text: str) -> str:
     """The canonical account of an operator's text; ValueError, in one line, saying what is accepted."""
     parts = dict(parse_pattern(text))
     if any(part.endswith(ANY) for part in parts.values()):
-        raise ValueError(f"{masked(text)!r} does not name one account; accepted is a subject for each kind")
+        raise ValueError(
+            f"{masked(text)!r} does not name one account; accepted are KIND:SUBJECT, such as team:search, {GLOBAL},"
+            " and of an API key what `budget-middleware key-id` prints"
+        )
     return compound_of(parts)
 
 

@@ -25,12 +25,12 @@ def fingerprint_findings(own: str, notes: Sequence[Note], *, now_ms: int, neighb
         fix = f"give all of them the same settings, and restart them; one that stopped counts for {ALIVE_MS // 1000} s"
         return [Finding(_CHECK, Health.FAIL, message, fix)]
     if ours := differences(own, latest.text):
-        message = f"{', '.join(ours)} of this shell differ from those of the gateways"
+        message = f"set otherwise here than at the gateways: {', '.join(ours)}"
         return [Finding(_CHECK, Health.WARN, message, "run commands with the gateways' environment")]
     if changed := _all_differences(fingerprints):
         message = f"agree; {changed} were changed within the time that counters are kept"
         return [Finding(_CHECK, Health.OK, message)]
-    return [Finding(_CHECK, Health.OK, "agree on secret, time zone and periods, and so does this shell")]
+    return [Finding(_CHECK, Health.OK, "agree on secret, time zone and periods; so do the settings here")]
 
 
 def _all_differences(notes: Sequence[Note]) -> str:
