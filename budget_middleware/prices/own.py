@@ -32,6 +32,10 @@ _TIMES: Final = "times"
 _MODE: Final = re.compile("[a-z0-9][a-z0-9_./-]{0,39}")
 _COUNTS: Final = ("max_output_tokens", "context_window", "expected_output_tokens")
 _HOLD_AT_MOST: Final = "hold_at_most"
+_UNITS: Final = tuple(UsageClass)
+_NO_MODES: Final = (*_UNITS, *_COUNTS, _HOLD_AT_MOST)
+_FIELDS: Final = (*_NO_MODES, ALLOW_HIGH)
+_FIELDS_IN_A_MODE: Final = (*_UNITS, _TIMES)
 
 
 def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
@@ -80,7 +84,6 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
     if document or not isinstance(models, dict):
         raise ValueError('accepted are tables [models."NAME"] only')
     for model, entry in models.items():
-        accepted = (*UsageClass, *_COUNTS, _HOLD_AT_MOST, ALLOW_HIGH)
         if not isinstance(entry, dict):
             refuse(model, "its value", entry, "a table of prices")
         if _SAME_AS in entry:
@@ -90,8 +93,8 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
             yield model, _router(model, entry)
             continue
         modes = {field: entry.pop(field) for field in list(entry) if _is_mode(field, entry[field])}
-        for field in (field for field in entry if field not in accepted):
-            refuse(model, field, entry[field], f"one of the fields {', '.join(accepted)}")
+        for field in (field for field in entry if field not in _FIELDS):
+            refuse(model, field, entry[field], f"one of the fields {', '.join(_FIELDS)}")
         _check_units(model, entry)
         allows_high = allows_high_in(model, entry)
         output, window, expected = (count_in(model, entry, field) for field in _COUNTS)
@@ -141,11 +144,7 @@ def _toml(text: str) -> dict[str, Any]:
 
 
 def _is_mode(field: str, value: object) -> bool:
-    return (
-        isinstance(value, dict)
-        and field not in (*UsageClass, *_COUNTS, _HOLD_AT_MOST)
-        and _MODE.fullmatch(field) is not None
-    )
+    return isinstance(value, dict) and field not in _NO_MODES and _MODE.fullmatch(field) is not None
 
 
 def _toml_rates(
@@ -163,16 +162,15 @@ def _toml_rates(
                 allows_high=allows_high,
             )
         )
-        for unit in UsageClass
+        for unit in _UNITS
         if unit in entry
     }
 
 
 def _toml_mode(model: str, mode: str, prices: Mapping[str, object], *, allows_high: bool) -> Mapping[UsageClass, Rate]:
     """What a model costs in a mode, where that differs."""
-    accepted = (*UsageClass, _TIMES)
-    for field in (field for field in prices if field not in accepted):
-        refuse(model, f"{mode}.{field}", prices[field], f"one of the fields {', '.join(accepted)}")
+    for field in (field for field in prices if field not in _FIELDS_IN_A_MODE):
+        refuse(model, f"{mode}.{field}", prices[field], f"one of the fields {', '.join(_FIELDS_IN_A_MODE)}")
     return _toml_rates(model, prices, allows_high=allows_high, mode=mode)
 
 

@@ -12,6 +12,7 @@ from budget_middleware.core.costs.usage import FEES, UsageClass
 from budget_middleware.core.money import ceil_div
 
 _BASIS_POINTS: Final = 10_000
+_UNITS: Final = tuple(UsageClass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class Rates:
     _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        billed_as = {unit: self._billed_as(unit) for unit in UsageClass}
+        billed_as = {unit: self._billed_as(unit) for unit in _UNITS}
         rates = {unit: self.by_unit.get(name, FREE) for unit, name in billed_as.items()}
         sources = {
             unit: self.other_sources.get(name, self.source) for unit, name in billed_as.items() if name in self.by_unit
