@@ -1418,8 +1418,14 @@ FAULTS = (
     Fault(
         "what shows no usage that has a price is free",
         "request/jobs/job_states.py",
-        "        nanos = max(nanos, (found.reservation.asked or found.reservation.held).usd)\n",
-        "        pass\n",
+        "    actual = at_least_asked(found, actual)\n",
+        "",
+    ),
+    Fault(
+        "tokens of a job that shows no usage are free",
+        "request/jobs/background.py",
+        ", tokens=max(actual.tokens, asked.tokens))",
+        ")",
     ),
     Fault(
         "an extension costs what it extends too",
@@ -3447,8 +3453,8 @@ FAULTS = (
     Fault(
         "whatever another reading of a path answers is results",
         "request/jobs/batch_results.py",
-        "    if bill.unclear or not is_sure:\n",
-        "    if bill.unclear:\n",
+        "if bill.unclear or not is_sure else used",
+        "if bill.unclear else used",
     ),
     Fault(
         "a file's name proves what its batch has cost",

@@ -505,3 +505,16 @@ async def test_a_batch_of_gemini_that_has_succeeded_and_shows_no_answer_is_held_
     over = {"name": "batches/abc", "metadata": {"state": "BATCH_STATE_SUCCEEDED", **shown}, "done": True}
     await look(bench, "/v1beta/batches/abc", over)
     assert await bench.figures() == ("0.00", "0.30")
+
+
+async def test_what_shows_no_usage_is_free_in_no_unit(bench):
+    """Neither tokens: where the dollars are those of the estimate, so are they."""
+    limits = {"limits": "key=9/month; key=9000tokens/month; key=9requests/month"}
+    await upload(bench, planned(600, 200), **limits)
+    await create(bench, **limits)
+    held = {view.counter.unit: view.balance.reserved for view in await bench.reader.counters()}
+    await look(bench, f"{BATCHES}/batch_1", ended(), **limits)
+    odd = json.dumps({"custom_id": "c", "response": {"status_code": 200, "body": {"object": "chat.completion"}}})
+    await look(bench, "/v1/files/file-out/content", lines(results(100) + odd.encode()), **limits)
+    assert {view.counter.unit: view.balance.spent for view in await bench.reader.counters()} == held
+    assert held["tokens"] > 800

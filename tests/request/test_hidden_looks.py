@@ -119,6 +119,16 @@ async def test_what_may_be_another_completion_costs_the_estimate(memory):
     assert await memory.figures() == ("0.60", "0.00")
 
 
+async def test_so_it_does_in_tokens(bench):
+    limits = {"limits": "key=9/month; key=9000tokens/month"}
+    created = ScriptedApp(*json_answer({"request_id": "d1"}))
+    body = {**ask(600), "model": "plain", "deferred": True}
+    await call(bench.guard(created, **limits), body, path="/v1/chat/completions", headers=bearer())
+    held = [view.balance.reserved for view in await bench.reader.counters()]
+    await look(bench, "/v1/chat/deferred-completion/d1?/../../../x", completion(1))
+    assert [view.balance.spent for view in await bench.reader.counters()] == held
+
+
 @pytest.mark.parametrize("content", [b"", b"\n\n"])
 async def test_results_without_a_line_are_none(memory, content):
     await end_batch(memory)

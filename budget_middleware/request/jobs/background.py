@@ -165,12 +165,18 @@ async def _book(ledger: Ledger, job: Job, seen: Seen, *, is_sure: bool) -> None:
     asked = str(found.ticket.details.get("model") or "")
     bill, evidence = bill_of_look(ledger, seen, asked=asked, estimate_nanos=estimate_nanos)
     if evidence.actual_nanos is not None:
-        charge = Charge(evidence.actual_nanos if is_sure else max(evidence.actual_nanos, estimate_nanos), USAGE)
-        tokens = bill.tokens(charge, seen, ledger.tokens_counted)
-        packed = bill.packed(charge) if charge.nanos == evidence.actual_nanos else ""
-        await book_job(ledger, found, Amounts(charge.nanos, tokens, requests=1), bill=packed)
+        charge = Charge(evidence.actual_nanos, USAGE)
+        used = Amounts(charge.nanos, bill.tokens(charge, seen, ledger.tokens_counted), requests=1)
+        actual = used if is_sure else at_least_asked(found, used)
+        await book_job(ledger, found, actual, bill=bill.packed(charge) if actual.usd == used.usd else "")
     elif is_sure and evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT:
         await book_job(ledger, found, Amounts(requests=1))
+
+
+def at_least_asked(found: OpenTicket, actual: Amounts) -> Amounts:
+    """What a job has used, and as much as was held for it: what is not understood is never free, in no unit."""
+    asked = found.reservation.asked or found.reservation.held
+    return actual._replace(usd=max(actual.usd, asked.usd), tokens=max(actual.tokens, asked.tokens))
 
 
 async def book_job(ledger: Ledger, found: OpenTicket, actual: Amounts, *, bill: str = "") -> None:

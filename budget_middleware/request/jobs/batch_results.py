@@ -31,7 +31,7 @@ from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
-from budget_middleware.request.jobs.background import book_job
+from budget_middleware.request.jobs.background import at_least_asked, book_job
 from budget_middleware.request.jobs.named_outputs import named_fact
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.stores.errors import NO_ANSWER
@@ -225,13 +225,11 @@ async def _book_results(ledger: Ledger, found: OpenTicket, reader: _ResultsReade
 
 
 async def _book_bill(ledger: Ledger, found: OpenTicket, bill: BatchBill, *, is_sure: bool = True) -> None:
-    nanos = bill.nanos
-    if bill.unclear or not is_sure:
-        # What is not understood is never free.
-        nanos = max(nanos, (found.reservation.asked or found.reservation.held).usd)
+    used = Amounts(bill.nanos, bill.tokens, requests=1)
+    actual = at_least_asked(found, used) if bill.unclear or not is_sure else used
     if bill.unclear:
         _log.warning("of %s %d calls show no usage: booked at its estimate", found.ticket.job, bill.unclear)
-    await book_job(ledger, found, Amounts(nanos, bill.tokens, requests=1), bill=bill.packed(nanos))
+    await book_job(ledger, found, actual, bill=bill.packed(actual.usd))
 
 
 async def _remember_output(ledger: Ledger, state: BatchState) -> None:

@@ -26,7 +26,7 @@ from budget_middleware.prices import PriceBook
 from budget_middleware.prices.units import JOB_UNITS
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.job_quotes import is_priced, planned_modes, planned_usage
-from budget_middleware.request.jobs.background import book_job
+from budget_middleware.request.jobs.background import at_least_asked, book_job
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 
 # Objects of jobs have a few kilobytes. One that has its videos in it is longer, and is booked at its deadline.
@@ -86,15 +86,15 @@ async def book_state(ledger: Ledger, api: JobApi, found: OpenTicket, state: JobS
         return
     calls = [_priced(ledger.prices, api, found, state, each) for each in used]
     nanos = sum_nanos([line for call in calls for line in call.lines])
-    if not calls or any(call.rates is None for call in calls):
-        # What is not understood is never free.
-        nanos = max(nanos, (found.reservation.asked or found.reservation.held).usd)
-        _log.warning("%s shows no usage that has a price: booked at its estimate", found.ticket.job)
-        bill = pack(nanos=nanos, amounts=(Amount(AmountKind.ESTIMATE, nanos),))
-    else:
-        bill = pack(nanos=nanos, calls=calls)
     tokens = sum(tokens_of(usage, ledger.tokens_counted) for _, usage in used)
-    await book_job(ledger, found, Amounts(nanos, tokens, requests=1), bill=bill)
+    actual = Amounts(nanos, tokens, requests=1)
+    if calls and all(call.rates is not None for call in calls):
+        await book_job(ledger, found, actual, bill=pack(nanos=nanos, calls=calls))
+        return
+    actual = at_least_asked(found, actual)
+    _log.warning("%s shows no usage that has a price: booked at its estimate", found.ticket.job)
+    bill = pack(nanos=actual.usd, amounts=(Amount(AmountKind.ESTIMATE, actual.usd),))
+    await book_job(ledger, found, actual, bill=bill)
 
 
 def _used(api: JobApi, state: JobState, details: Mapping[str, object]) -> Sequence[tuple[str, Usage]]:
