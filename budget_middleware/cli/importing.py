@@ -17,6 +17,7 @@ from budget_middleware.operations.litellm_import import (
     limits_text,
     unmapped_text,
 )
+from budget_middleware.operations.wording import counted
 from budget_middleware.settings_loading import load
 
 
@@ -64,7 +65,8 @@ def _litellm(arguments: Namespace) -> int:
             _print_section(title, f"# written to {files[name]}\n" if name in files else text)
         _print_section(f"Not mapped: {len(found.unmapped)}", unmapped_text(found))
     if found.unmapped:
-        print_error(f"{len(found.unmapped)} things could not be mapped, and limit nothing here; see the list")
+        things = counted(len(found.unmapped), "thing")
+        print_error(f"not mapped, and so not limited here: {things}; see the list")
     return 1 if found.unmapped else 0
 
 

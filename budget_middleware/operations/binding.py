@@ -106,15 +106,16 @@ class BindingLimits:
 
 
 async def read_limits(context: OperatorContext) -> BindingLimits:
-    return await _binding(context, await context.store.limits())
+    return await binding_with(context, await context.store.limits())
 
 
 async def read_limits_of(context: OperatorContext, account: str) -> BindingLimits:
     """As far as they concern one account or pattern: a store may have 100,000 others."""
-    return await _binding(context, await read_runtime_limits_of(context, account))
+    return await binding_with(context, await read_runtime_limits_of(context, account))
 
 
-async def _binding(context: OperatorContext, runtime: RuntimeLimits) -> BindingLimits:
+async def binding_with(context: OperatorContext, runtime: RuntimeLimits) -> BindingLimits:
+    """What binds under these runtime limits, above BUDGET_LIMITS, at the store's time."""
     now_ms = (await context.store.head()).now_ms
     return BindingLimits(runtime=runtime, environment=context.settings.limits, now_ms=now_ms)
 

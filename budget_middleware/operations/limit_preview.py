@@ -7,7 +7,7 @@ from budget_middleware.core.limits.limits import Slot
 from budget_middleware.core.limits.patterns import is_open
 from budget_middleware.core.payers.accounts import parts_of
 from budget_middleware.core.statuses import Status
-from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
+from budget_middleware.operations.binding import binding_with, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import CountedCounters, read_all_counters, read_counters_of
 from budget_middleware.operations.rows import CounterRow
@@ -16,6 +16,7 @@ from budget_middleware.stores.runtime_limits import MORE, LimitKey, LimitValue, 
 
 _SHOWN_MAX = 20
 _RECENT = 1_000
+"""So many of the account's last journal entries tell what its requests have asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +71,30 @@ async def _of_account(
     context: OperatorContext, account: str, changes: SlotChanges
 ) -> tuple[list[CounterRow], list[CounterRow]]:
     runtime = await read_runtime_limits_of(context, account)
-    now = await read_counters_of(context, account, await _binding(context, runtime))
-    then = await read_counters_of(context, account, await _binding(context, _changed(runtime, account, changes)))
-    return now.rows(), _with_the_same(now, then)
+    now = await read_counters_of(context, account, await binding_with(context, runtime))
+    then = await read_counters_of(context, account, await binding_with(context, _changed(runtime, account, changes)))
+    return now.rows(), _rows_then(now, then)
 
 
 async def _of_pattern(
     context: OperatorContext, account: str, changes: SlotChanges
 ) -> tuple[list[CounterRow], list[CounterRow]]:
     runtime = await context.store.limits()
-    now = await read_all_counters(context, await _binding(context, runtime))
-    then = await read_all_counters(context, await _binding(context, _changed(runtime, account, changes)))
-    return now.rows(), _with_the_same(now, then)
+    now = await read_all_counters(context, await binding_with(context, runtime))
+    then = await read_all_counters(context, await binding_with(context, _changed(runtime, account, changes)))
+    return now.rows(), _rows_then(now, then)
 
 
-def _with_the_same(now: CountedCounters, then: CountedCounters) -> list[CounterRow]:
-    """The figures of one reading under the other limits, and the counters that only the new limits name."""
+def _rows_then(now: CountedCounters, then: CountedCounters) -> list[CounterRow]:
+    """The counters under the new limits, and those that only the new limits name.
+
+    ``then`` was read a moment later, and requests go on. So the figures are those of ``now``: what differs between the
+    rows of a counter is its limit alone.
+    """
     known = {each.counter for each in now.shown}
     return [then.row_of(each.view) for each in now.shown] + [
         then.row_of(each.view) for each in then.shown if each.counter not in known
     ]
-
-
-async def _binding(context: OperatorContext, runtime: RuntimeLimits) -> BindingLimits:
-    now_ms = (await context.store.head()).now_ms
-    return BindingLimits(runtime=runtime, environment=context.settings.limits, now_ms=now_ms)
 
 
 def _changed(runtime: RuntimeLimits, account: str, changes: SlotChanges) -> RuntimeLimits:

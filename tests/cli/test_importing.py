@@ -72,7 +72,7 @@ def test_a_gateway_starts_with_the_files_that_are_written(cli: RunCli, export: l
         "import", "litellm", *export, "--limits", str(limits), "--accounts", str(accounts), "--commands", str(commands)
     )
     assert ran.code == 1
-    assert ran.err == "budget-middleware: 11 things could not be mapped, and limit nothing here; see the list\n"
+    assert ran.err == "budget-middleware: not mapped, and so not limited here: 11 things; see the list\n"
     assert f"# written to {limits}" in ran.out
     assert parse_limits(limits.read_text())
     assert commands.read_text().startswith("budget-middleware ")

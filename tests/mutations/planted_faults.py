@@ -3100,8 +3100,8 @@ FAULTS = (
     Fault(
         "a counter that came back to nothing keeps what was copied",
         "operations/migrating/counters.py",
-        "                    figures[counter] = Spent(0, seq)\n",
-        "                    pass\n",
+        "                figures[counter] = Spent(0, seq)\n",
+        "                pass\n",
     ),
     Fault(
         "leases of an old store that nobody uses any more are not swept",

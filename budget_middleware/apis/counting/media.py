@@ -14,9 +14,10 @@ from budget_middleware.core.money import ceil_div
 Size = tuple[int, int]
 ImageRule = Callable[[Size | None, bool], int]
 
-# Speech compressed as applications send it, and as far as codecs go.
 _BYTES_PER_S: Final = 8_000
+"""Of compressed speech, as applications usually send it."""
 _WORST_BYTES_PER_S: Final = 750
+"""Of compressed speech, as far as codecs go: so a recording of so many bytes cannot be longer."""
 # The header of a WAV file up to the first field after its format: samples as they are (1), as floating-point numbers
 # (3), or what an extension reports (0xFFFE), of which the first two bytes are one of these.
 _WAV: Final = struct.Struct("<4sI4s4sIHHIIHH")
@@ -127,14 +128,13 @@ def openai_image_tokens(size: Size | None, is_low: bool) -> int:
     GPT-4o's: 85, and 170 for each tile of 512 pixels of the image fitted into 2048 x 2048 and 768 high. GPT-5.4's: 1.2
     for each patch of 32 pixels, of which there are at most 10,000, or 256 with low detail.
     """
-    if is_low:
-        return 308
-    by_patches = min(_tiles(*(size or _NOT_SCALED_DOWN), 32), 10_000)
-    return max(85 + 170 * _openai_tiles(size), ceil_div(by_patches * 12, 10))
+    n_patches = 256 if is_low else min(_tiles(*(size or _NOT_SCALED_DOWN), 32), 10_000)
+    by_patches = ceil_div(n_patches * 12, 10)
+    return by_patches if is_low else max(85 + 170 * _openai_tiles(size), by_patches)
 
 
 def gpt_4o_mini_image_tokens(size: Size | None, is_low: bool) -> int:
-    """GPT-4o mini's rule: GPT-4o's tiles, with 33 times as many tokens, which cost as much."""
+    """GPT-4o mini's rule: the tiles of GPT-4o, each with 33 times as many tokens. So an image costs the same there."""
     return 2_833 + (0 if is_low else 5_667 * _openai_tiles(size))
 
 
@@ -161,7 +161,7 @@ def _tiles(width: float, height: float, side: int) -> int:
     return max(1, -int(-width // side)) * max(1, -int(-height // side))
 
 
-# GPT-4o mini counts an image dearest, of which there are eight tiles at most.
+# GPT-4o mini counts the most tokens for an image: 2,833, and 5,667 for each of eight tiles, which are the most.
 OPENAI_MEDIA: Final = MediaRules(image=openai_image_tokens, worst_image_tokens=48_169, audio_tokens_per_s=10)
 GPT_4O_MINI_MEDIA: Final = replace(OPENAI_MEDIA, image=gpt_4o_mini_image_tokens)
 # Models that see images in high resolution count up to 4,784.

@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 Row = tuple[Any, ...]
 
 _PAGE = 2_000
+"""So many rows of a stream are fetched at once."""
 
 
 class BlockingConnection:
@@ -65,6 +66,7 @@ class BlockingConnection:
                 self._run(cursor.close())
 
     async def _cursor(self, sql: str, values: Sequence[Any]) -> Any:
+        """A cursor with a name is kept by the server, which sends rows as they are fetched."""
         cursor = (await self._connected()).cursor(name="budget")
         await cursor.execute(_marked(sql), values)
         return cursor

@@ -31,12 +31,19 @@ class Spent(NamedTuple):
     seq: int
 
 
+_NEVER = Spent(0, -1)
+
 Figures = dict[Counter, Spent]
 """By counters of the destination."""
 
 
 class CounterCopy:
-    """Books on the destination what the source has spent, each time the difference."""
+    """Books on the destination what the source has spent, each time the difference.
+
+    All that is booked on one counter is one adjustment under one id, as of a seq of the source's journal: the store
+    books the difference to what it knows of that id, and nothing for an earlier seq. So whatever is copied twice, or
+    late, changes nothing.
+    """
 
     def __init__(
         self, source: Side, destination: Side, renaming: Renaming, *, generation: str, on_progress: OnProgress
@@ -88,11 +95,18 @@ class CounterCopy:
         is_sharded = isinstance(source.store, ShardedLedger)
         for view in await destination.ask(destination.store.counters):
             counter = view.counter
-            if counter not in figures and counter.unit is not Unit.INFLIGHT:
-                # Of a ledger with shards it is not known which of them dropped it, and so as of which seq.
-                seq = self._copied[counter].seq + 1 if counter in self._copied else None if is_sharded else head.seq
-                if seq is not None and not self._may_be_forgotten(counter, head.now_ms):
-                    figures[counter] = Spent(0, seq)
+            if counter in figures or counter.unit is Unit.INFLIGHT:
+                continue
+            # The destination has it, the source dropped it when it was back at nothing. As of which seq?
+            if counter in self._copied:
+                seq = self._copied[counter].seq + 1
+            elif is_sharded:
+                # It is not known which of the shards has dropped it, and each has seqs of its own.
+                continue
+            else:
+                seq = head.seq
+            if not self._may_be_forgotten(counter, head.now_ms):
+                figures[counter] = Spent(0, seq)
         return figures
 
     def _may_be_forgotten(self, counter: Counter, now_ms: int) -> bool:
@@ -145,6 +159,3 @@ def target_of(counter: Counter, timezone: ZoneInfo) -> Target:
         with suppress(ValueError):
             carry = Carry(0, 0, previous_window(window, timezone=timezone).id)
     return Target(counter.account, window, None, counter.unit, carry)
-
-
-_NEVER = Spent(0, -1)
