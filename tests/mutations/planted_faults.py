@@ -3481,6 +3481,12 @@ FAULTS = (
         "",
     ),
     Fault(
+        "a line of results of millions of values stops a worker",
+        "apis/jobs/result_lines.py",
+        "    if not is_heavy(line):\n",
+        "    if True:\n",
+    ),
+    Fault(
         "lines that are no results are free",
         "apis/jobs/batch_states.py",
         '(not response and result.get("error"))',

@@ -143,6 +143,15 @@ async def test_lines_that_are_no_results_are_not_free(memory, line):
     assert await memory.figures() == ("0.40", "0.00")
 
 
+async def test_an_answer_of_too_many_values_is_not_read(memory):
+    """To make objects of them stops a worker; the deadline books what nobody reads."""
+    await upload(memory, calls(600, 200))
+    await create(memory)
+    await look(memory, f"{BATCHES}/batch_1", json_answer({**BATCH_DONE, "errors": [{}] * 70_000}))
+    await look(memory, BATCHES, json_answer({"data": [{**BATCH_DONE, "errors": [{}] * 70_000}]}))
+    assert await memory.figures() == ("0.00", "0.40")
+
+
 async def test_calls_that_were_not_answered_are_free(memory):
     await end_batch(memory)
     refused = {"custom_id": "c", "response": {"status_code": 400, "body": {"error": {}}}, "error": None}

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from budget_middleware.apis.bodies.reading import id_in, list_of, mapping_of, parse_body, token_count
+from budget_middleware.apis.bodies.reading import id_in, list_of, mapping_of, token_count
 from budget_middleware.apis.jobs.batches import (
     ANTHROPIC_BATCH,
     BATCHED,
@@ -25,6 +25,7 @@ from budget_middleware.apis.jobs.batches import (
     MESSAGES,
     OPENAI_BATCH,
 )
+from budget_middleware.apis.jobs.result_lines import result_in
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
@@ -138,8 +139,8 @@ def _seen_of_gemini(answer: object) -> Seen:
 
 def read_result(api: str, line: bytes) -> Seen | None:
     """What one call of a batch has used, by its line of the results; None for one that was not answered."""
-    result: Mapping[str, object] = mapping_of(parse_body(line))
-    seen = Seen()
+    result, is_whole = result_in(line)
+    seen = Seen(has_unread_output=not is_whole)
     if api == ANTHROPIC_BATCH:
         outcome = mapping_of(result.get("result"))
         if outcome.get("type") in ("errored", "canceled", "expired"):

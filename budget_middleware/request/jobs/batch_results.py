@@ -17,7 +17,6 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.bodies.reading import parse_body
 from budget_middleware.apis.jobs.batch_states import BatchState, Look, LookKind, batch_named_by, read_batch, read_result
 from budget_middleware.apis.jobs.batches import GEMINI_BATCH
 from budget_middleware.apis.protocol.seen import Seen
@@ -189,7 +188,7 @@ def _output_fact(file_id: str) -> str:
 
 
 async def _book_answer(ledger: Ledger, look: Look, answer: KeptAnswer) -> None:
-    await book_batch(ledger, look.apis, parse_body(answer.body), id_=look.id)
+    await book_batch(ledger, look.apis, answer.document, id_=look.id)
 
 
 async def book_batch(ledger: Ledger, apis: Sequence[str], document: object, *, id_: str) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.bodies.reading import id_in, mapping_of, parse_body
+from budget_middleware.apis.bodies.reading import id_in, mapping_of
 from budget_middleware.apis.jobs.batches import read_google_line
 from budget_middleware.apis.streams.ndjson import LineSplitter
 from budget_middleware.apis.streams.splitting import Event
@@ -141,7 +141,7 @@ async def _keep(ledger: Ledger, piece: Piece, reader: PieceReader, answer: KeptA
     plan = reader.finish(is_last=piece.is_last)
     name = _piece_fact(piece.upload, piece.offset + reader.n_bytes)
     if piece.is_last:
-        file = mapping_of(mapping_of(parse_body(answer.body)).get("file"))
+        file = mapping_of(mapping_of(answer.document).get("file"))
         id_, is_whole = id_in(file, "name"), _is_of_size(file, piece.offset + reader.n_bytes)
         if not (id_ and is_whole and plan.requests and plan.may_plan):
             return

@@ -13,7 +13,6 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.bodies.reading import parse_body
 from budget_middleware.apis.jobs.created import JobApi, JobLook, JobState, Stage
 from budget_middleware.core.costs.bill import Amount, AmountKind
 from budget_middleware.core.costs.bill_packing import PricedCall, pack
@@ -61,7 +60,7 @@ async def _book_and_send(book: Callable[[], Awaitable[None]], send: Send, messag
 
 
 async def _book(ledger: Ledger, look: JobLook, answer: KeptAnswer) -> None:
-    state = JobState(look.id, Stage.DONE) if look.shows_result else look.api.state(parse_body(answer.body))
+    state = JobState(look.id, Stage.DONE) if look.shows_result else look.api.state(answer.document)
     await book_shown(ledger, look.api, state, id_=look.id)
 
 

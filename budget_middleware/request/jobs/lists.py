@@ -10,7 +10,6 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.bodies.reading import parse_body
 from budget_middleware.apis.jobs.batch_states import read_batch
 from budget_middleware.apis.jobs.created import Stage
 from budget_middleware.apis.jobs.lists import Listed, items_in
@@ -32,7 +31,7 @@ async def pass_and_book_list(
 
 
 async def _book_each(ledger: Ledger, listed: Listed, answer: KeptAnswer) -> None:
-    items = items_in(parse_body(answer.body))
+    items = items_in(answer.document)
     ended = [(job, item) for item in items for job in _ended_in(listed, item)]
     known = await _known_of(ledger, [job for job, _ in ended])
     for job, item in ended:

@@ -6,7 +6,9 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from budget_middleware.apis.bodies.bounded_answer import is_heavy
 from budget_middleware.apis.bodies.inflater import Inflater
+from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.field_masks import in_one_piece
 from budget_middleware.request.jobs.pieces import feed_in_pieces
@@ -123,3 +125,8 @@ class KeptAnswer:
     def feed(self, piece: bytes) -> None:
         if len(self.body) <= self._max_bytes:
             self.body += piece
+
+    @property
+    def document(self) -> object:
+        """What it says; UNREADABLE if it is longer, or has more values than may be made objects of in one step."""
+        return UNREADABLE if is_heavy(self.body) else parse_body(self.body)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.bodies.form import FormReader
-from budget_middleware.apis.bodies.reading import id_in, list_of, mapping_of, parse_body
+from budget_middleware.apis.bodies.reading import id_in, list_of, mapping_of
 from budget_middleware.apis.jobs.batches import planned_in
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.streams.ndjson import LineSplitter
@@ -138,7 +138,7 @@ async def pass_completion(
         return message
 
     async def keep() -> None:
-        file = mapping_of(mapping_of(parse_body(answer.body)).get("file"))
+        file = mapping_of(mapping_of(answer.document).get("file"))
         id_, parts = id_in(file, "id"), await _parts(ledger, upload, _part_ids(asked.body))
         n_bytes = sum(part.n_bytes for part in parts)
         if not id_ or file.get("bytes", n_bytes) != n_bytes:

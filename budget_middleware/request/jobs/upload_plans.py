@@ -7,7 +7,6 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.bodies.form import FormReader, UnclearFormError, boundary_of
-from budget_middleware.apis.bodies.reading import parse_body
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.pieces import feed_in_pieces
@@ -62,7 +61,7 @@ async def pass_form(
 
     async def end() -> None:
         if is_clear:
-            await at_end(parse_body(answer.body))
+            await at_end(answer.document)
 
     await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=end)
 
