@@ -3216,8 +3216,8 @@ FAULTS = (
     Fault(
         "a preview looks at the limits as they are",
         "operations/limit_preview.py",
-        "read_counters_of(context, account, await _binding(context, _changed(runtime, account, changes)))",
-        "read_counters_of(context, account, await _binding(context, runtime))",
+        "read_counters_of(context, account, await binding_with(context, _changed(runtime, account, changes)))",
+        "read_counters_of(context, account, await binding_with(context, runtime))",
     ),
     # Alerts.
     Fault(
