@@ -47,10 +47,6 @@ class Ledger(LedgerParts):
         """The counters of one account, by limits that are at least of a version that the store has told."""
         return await self._layers.claims_of(account, at_version=at_version)
 
-    def store_time_ms(self) -> int:
-        """The store's clock, by its last reply."""
-        return self._monitor.time_ms()
-
     @property
     def generation(self) -> str:
         """Which store this is, by its last reply; another one after it was emptied. Empty before the first reply."""

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -80,6 +80,8 @@ class LedgerParts:
         self._tasks = tasks = OwnedTasks()
         self._local = local = LocalLedger(lease_ms=lease_ms)
         self._monitor = monitor = monitor_of(store, tasks=tasks, on_loss=self._on_loss)
+        # The store's clock, by its last reply. Every answer's headers ask for it.
+        self.store_time_ms: Callable[[], int] = monitor.time_ms
         self._deferred_spans = DeferredSpans(monitor=monitor, telemetry=self.telemetry, tasks=tasks)
         self._waiting = WaitingRoom(store, at_most=wait_max)
         self._calls = calls = VerbCalls(

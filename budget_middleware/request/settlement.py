@@ -178,8 +178,9 @@ class Settlement:
         who = shown_answered(self.bill.answered, self._admitted.quote) if self.bill.answered is not None else ""
         more = self._why_stopped or who
         reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who))) if more else charge.reason
-        is_free = charge.reason != USAGE and charge.is_release
-        return reason, "" if is_free else self.bill.packed(charge, added_nanos=self.handle.added_nanos)
+        if charge.reason == USAGE:
+            return reason, self.bill.packed(charge)
+        return reason, "" if charge.is_release else self.bill.packed(charge, added_nanos=self.handle.added_nanos)
 
     def _keep_broken_off(self, actual: Amounts) -> None:
         """Keep what is booked, if the provider keeps the answer and may finish it: a look at that corrects it."""
