@@ -176,8 +176,7 @@ class Settlement:
         if self.bill.unpriced:
             report_unpriced(self._ledger, self._admitted.quote, self.bill)
         who = shown_answered(self.bill.answered, self._admitted.quote) if self.bill.answered is not None else ""
-        more = self._why_stopped or who
-        reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who))) if more else charge.reason
+        reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who)))
         if charge.reason == USAGE:
             return reason, self.bill.packed(charge)
         return reason, "" if charge.is_release else self.bill.packed(charge, added_nanos=self.handle.added_nanos)

@@ -190,7 +190,7 @@ async def test_known_keys_only_with_nobody_to_know_them():
 
 
 NOBODY = {
-    "a kind without a source": ({"limits": "team=1/day; key+user=2/day"}, "BUDGET_ACCOUNTS names no source for team, user"),
+    "a kind without a source": ({"limits": "team=1/day; key+user=2/day"}, "names no source for team, user"),
     "a model in capitals": ({"limits": "model:GPT-4o=1/day"}, "they are charged to model:gpt-4o"),
     "a model with its seller": ({"limits": "key+model:*+openai/gpt-4o=1/day"}, "they are charged to model:gpt-4o"),
 }
