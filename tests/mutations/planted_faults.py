@@ -3565,6 +3565,18 @@ FAULTS = (
         "        own = Amounts(actual.usd, ",
     ),
     Fault(
+        "a model by a very long name is kept as long as its answer takes",
+        "apis/routes/model_names.py",
+        "    elif len(in_body) > MAX_ID:\n",
+        "    elif False:\n",
+    ),
+    Fault(
+        "a very long tier is kept as long as its answer takes",
+        "apis/shared/json_api.py",
+        'service_tier=name_in(body, "service_tier")',
+        'service_tier=str(body["service_tier"])',
+    ),
+    Fault(
         "of a setup with too many values no name counts",
         "apis/google/live/session.py",
         "            self._take_unread(data)\n",

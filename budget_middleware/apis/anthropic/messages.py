@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from budget_middleware.apis.anthropic.usage import read_message_usage, read_model_and_tier, usage_of
-from budget_middleware.apis.bodies.reading import largest, list_of, mapping_of, text_in
+from budget_middleware.apis.bodies.reading import largest, list_of, mapping_of, name_in
 from budget_middleware.apis.counting.input import has_server_tools, text_bytes_of, utf8_bytes
 from budget_middleware.apis.counting.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.counting.output import OutputFields
@@ -88,7 +88,7 @@ class AnthropicMessages(JsonApi):
         ask = replace(ask, service_tier=tier, hides_input=ask.hides_input or _hides_input(body))
         if body.get("tools"):
             ask = replace(ask, tools=declared_tools(body))
-        if region := text_in(body, "inference_geo"):
+        if region := name_in(body, "inference_geo"):
             ask = replace(ask, modes=(region,))
         if "/publishers/" in path:
             ask = replace(ask, provider="google", modes=("regional",) if _REGION.search(path) else ask.modes)

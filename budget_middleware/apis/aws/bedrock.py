@@ -9,7 +9,7 @@ import msgspec
 
 from budget_middleware.apis.anthropic.messages import read_message_event, with_tool_prompt
 from budget_middleware.apis.aws.usage import usage_of
-from budget_middleware.apis.bodies.reading import largest, list_of, mapping_of, parse_body, text_in
+from budget_middleware.apis.bodies.reading import id_in, largest, list_of, mapping_of, name_in, parse_body
 from budget_middleware.apis.counting.input import Count, count_input, text_bytes_of, utf8_bytes
 from budget_middleware.apis.counting.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.counting.output import OutputFields
@@ -117,7 +117,7 @@ class Bedrock(JsonApi):
             seen.modes = _modes_of(event) or seen.modes
             # A prompt router tells by its ARN whom it has asked.
             router = mapping_of(mapping_of(event.get("trace")).get("promptRouter"))
-            seen.served_model = text_in(router, "invokedModelId") or seen.served_model
+            seen.served_model = id_in(router, "invokedModelId") or seen.served_model
         # What a model calls itself is priced as its maker's, not as Amazon's: the model asked for is billed.
         seen.model, seen.earlier_models = None, ()
         # Nor does a tier of its maker's count.
@@ -130,7 +130,7 @@ class Bedrock(JsonApi):
 
 def _modes_of(source: Mapping[str, object]) -> tuple[str, ...]:
     """The service tier, and whether latency was optimized: so in requests and in answers."""
-    tier = text_in(mapping_of(source.get("serviceTier")), "type")
+    tier = name_in(mapping_of(source.get("serviceTier")), "type")
     is_optimized = mapping_of(source.get("performanceConfig")).get("latency") == "optimized"
     return tuple(filter(None, (tier, "optimized" if is_optimized else None)))
 

@@ -12,7 +12,6 @@ from budget_middleware.apis.bodies.reading import (
     list_of,
     mapping_of,
     name_in,
-    text_in,
     whole_number,
 )
 from budget_middleware.apis.counting.input import utf8_bytes
@@ -171,7 +170,7 @@ class Gemini(JsonApi):
         modality = next((name for name in _OUTPUT_UNITS if name in named), "")
         return replace(
             ask,
-            service_tier=tier_name(text_in(body, "serviceTier") or text_in(body, "service_tier")),
+            service_tier=tier_name(name_in(body, "serviceTier") or name_in(body, "service_tier")),
             hides_input=ask.hides_input or _hides_input(body),
             max_output_tokens=0 if _EMBEDDING.search(path) else ask.max_output_tokens,
             expected_output_tokens=IMAGE_TOKENS if modality == "IMAGE" else None,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal, NamedTuple
 
-from budget_middleware.apis.bodies.reading import id_in, largest, list_of, mapping_of, name_in, parse_body, text_in
+from budget_middleware.apis.bodies.reading import id_in, largest, list_of, mapping_of, name_in, parse_body
 from budget_middleware.apis.counting.input import utf8_bytes
 from budget_middleware.apis.counting.media import GEMINI_MEDIA
 from budget_middleware.apis.google.fields import bare_model, both, configs_of, has_any, values_of
@@ -105,7 +105,7 @@ class GeminiInteractions(JsonApi):
         ask = super().read_request(body, path=path, n_bytes=n_bytes, query=query)
         fields = mapping_of(body)
         configs = map(mapping_of, values_of(fields, "agentConfig"))
-        agents = [text_in(fields, "agent"), *(text_in(config, "model") for config in configs)]
+        agents = [id_in(fields, "agent"), *(id_in(config, "model") for config in configs)]
         names = tuple(dict.fromkeys(bare_model(name) for name in (ask.model, *agents) if name))
         return replace(ask, model=names[0], other_models=(*ask.other_models, *names[1:])) if names else ask
 
@@ -115,7 +115,7 @@ class GeminiInteractions(JsonApi):
         modality = _modality(body)
         ask = replace(
             ask,
-            service_tier=tier_name(text_in(body, "serviceTier") or text_in(body, "service_tier")),
+            service_tier=tier_name(name_in(body, "serviceTier") or name_in(body, "service_tier")),
             hides_input=ask.hides_input or _hides_input(body),
             expected_output_tokens=IMAGE_TOKENS if modality == "IMAGE" else None,
             output_unit=_OUTPUT_UNITS[modality],

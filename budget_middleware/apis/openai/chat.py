@@ -13,8 +13,8 @@ from budget_middleware.apis.bodies.reading import (
     list_of,
     mapping_of,
     may_be_true,
+    name_in,
     parse_body,
-    text_in,
     whole_number,
 )
 from budget_middleware.apis.counting.input import has_server_tools, text_bytes_of
@@ -103,7 +103,7 @@ class OpenAIChat(JsonApi):
         # Claude's, which gateways pass on.
         if body.get("speed") == "fast":
             ask.service_tier = "fast"
-        if region := text_in(body, "inference_geo"):
+        if region := name_in(body, "inference_geo"):
             ask.modes += (region,)
         ask.hides_input |= _is_given_more_input(body)
         return ask

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from budget_middleware.apis.bodies.form import files_in
-from budget_middleware.apis.bodies.reading import list_of, mapping_of, text_in, whole_number
+from budget_middleware.apis.bodies.reading import list_of, mapping_of, name_in, whole_number
 from budget_middleware.apis.counting.input import Count
 from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.apis.protocol.seen import Seen
@@ -87,6 +87,6 @@ def image_tokens(quality: object, size: object) -> int:
 
 def _modes(body: Mapping[str, object]) -> tuple[str, ...]:
     """What the price of an image depends on: its size, its quality, and both together."""
-    size, quality = text_in(body, "size"), text_in(body, "quality")
+    size, quality = name_in(body, "size"), name_in(body, "quality")
     both = f"{quality}/{size}" if size and quality else None
     return tuple(filter(None, (size, quality, both)))

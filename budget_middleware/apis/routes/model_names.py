@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from budget_middleware.apis.bodies.bad_request import BadRequestError
-from budget_middleware.apis.bodies.reading import list_of, mapping_of, text_in
+from budget_middleware.apis.bodies.reading import MAX_ID, list_of, mapping_of, text_in
 from budget_middleware.core.fast import maker_of
 
 # The model of Azure's OpenAI, and of gateways that route by path: all that is before the API's own path, for LiteLLM
@@ -39,12 +39,15 @@ _names_of_fields = maker_of(Names)
 def names_of(body: Mapping[str, object], *, path: str, query: bytes, pattern: re.Pattern[str]) -> Names:
     """The models that a request names; `pattern` is that of the API's paths, with a group `model` if it is in them.
 
-    BadRequestError where the path, the body and the query name too many.
+    BadRequestError where the path, the body and the query name too many, or the body a very long one.
     """
     in_path, is_its_place = model_in_path(pattern, path)
     in_body = body.get("model")
     if not isinstance(in_body, str) or not in_body:
         in_body = None
+    elif len(in_body) > MAX_ID:
+        # It would be kept as long as its answer takes.
+        raise BadRequestError(f"the request names a model by more than {MAX_ID} characters")
     if not query and in_path is None and _FALLBACKS[0] not in body and _FALLBACKS[1] not in body:
         return _names_of_fields((in_body, (), ()))
     in_query = [value for name, value in _fields(query) if name == "model" and value]
@@ -80,7 +83,7 @@ def _fallbacks(body: Mapping[str, object]) -> Iterator[str]:
     for field in _FALLBACKS:
         for entry in list_of(body.get(field))[:_MAX_NAMES]:
             name = entry if isinstance(entry, str) else text_in(mapping_of(entry), "model")
-            if name:
+            if name and len(name) <= MAX_ID:
                 yield name
 
 

@@ -11,8 +11,8 @@ from budget_middleware.apis.bodies.reading import (
     largest_count,
     mapping_of,
     may_be_true,
+    name_in,
     parse_body,
-    text_in,
 )
 from budget_middleware.apis.counting.input import MAY_HOLD_TEXT, Count, count_input
 from budget_middleware.apis.counting.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
@@ -95,7 +95,7 @@ class JsonApi:
         count = self.count(body)
         expected, at_worst = count.usages(n_bytes)
         return Ask(
-            service_tier=text_in(body, "service_tier") if "service_tier" in body else None,
+            service_tier=name_in(body, "service_tier") if "service_tier" in body else None,
             input=expected,
             worst_input=at_worst,
             hides_input=count.hides_input,

@@ -8,7 +8,7 @@ have no fee; nor have those of `_FREE_CALLS`, whose work is in the tokens. A too
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from budget_middleware.apis.bodies.reading import list_of, mapping_of, text_in, token_count
+from budget_middleware.apis.bodies.reading import list_of, mapping_of, name_in, text_in, token_count
 from budget_middleware.apis.protocol.base import DeclaredTool
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.costs.usage import UsageClass
@@ -101,11 +101,11 @@ def modes_of(source: Mapping[str, object]) -> tuple[str, ...]:
             continue
         if str(tool.get("type")).startswith("web_search_preview"):
             modes.append("web_search_preview")
-        if size := text_in(tool, "search_context_size"):
+        if size := name_in(tool, "search_context_size"):
             modes.append(f"search_{size}")
-        if memory := text_in(mapping_of(tool.get("container")), "memory_limit"):
+        if memory := name_in(mapping_of(tool.get("container")), "memory_limit"):
             modes.append(f"container_{memory}")
-    return tuple(modes)
+    return tuple(dict.fromkeys(modes))
 
 
 def take_item(item: Mapping[str, object], index: object, seen: Seen) -> None:
