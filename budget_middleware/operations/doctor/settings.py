@@ -35,7 +35,7 @@ def prices_finding(settings: Settings) -> Finding:
     except ValueError as error:
         return Finding("prices", Health.FAIL, str(error), "correct the file that BUDGET_PRICES names")
     if unlikely := unlikely_prices(own):
-        fix = "give prices in USD per million tokens, and each model its own"
+        fix = "give prices in USD per million tokens, under the whole name of each model"
         return Finding("prices", Health.WARN, "; ".join(unlikely[:MOST_TOLD]), fix)
     return Finding("prices", Health.OK, f"{len(own)} models of your own in {settings.prices}")
 
