@@ -59,7 +59,8 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
 }
 # In a path whose `?` is encoded.
 _FIELD_MASK: Final = re.compile(
-    r"[?&;#]\s*\$?(?:(?:fields|callback)\s*=|alt\s*=(?!\s*(?:json|sse|media)\b))", re.IGNORECASE
+    r"[?&;#]\s*(?:\$?(?:(?:fields|callback)\s*=|alt\s*=(?!\s*(?:json|sse|media)\b))|\$(?:req|ct|http[a-z]+)\s*=)",
+    re.IGNORECASE,
 )
 # Of a list, such as a batch of JSON-RPC, so many items are looked at; a longer one is not understood.
 _MOST_ITEMS: Final = 100

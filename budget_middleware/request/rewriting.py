@@ -15,7 +15,7 @@ from budget_middleware.apis.bodies.reading import UNREADABLE
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.shared.clamping import clamp
 from budget_middleware.request.body import RequestBody
-from budget_middleware.request.field_masks import without_field_mask
+from budget_middleware.request.field_masks import without_field_mask, without_other_request
 
 # Google's servers heed field masks, whatever API they serve: on Vertex AI Claude and OpenAI's too.
 _OF_GOOGLE: Final = ("gemini", "gcp.")
@@ -42,6 +42,8 @@ def for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | Non
         scope = _with_body_length(scope, len(rewritten))
     if api.provider.startswith(_OF_GOOGLE) or _ON_VERTEX in scope["path"]:
         scope = without_field_mask(scope)
+    else:
+        scope = without_other_request(scope)
     if b"accept-encoding" in body.headers:
         scope = _with_readable_answer(scope, body.headers.all(b"accept-encoding"))
     return asking is not None, scope

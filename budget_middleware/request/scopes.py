@@ -2,7 +2,9 @@
 reservation, and a mark that it is metered.
 """
 
+import re
 from typing import Final
+from urllib.parse import unquote
 
 from starlette.types import Scope
 
@@ -18,12 +20,37 @@ FREE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 
+# As Google's servers have it in a query, for browsers that can only ask for an address.
+_IN_ADDRESS: Final = re.compile(r"\$\s*httpMethod\s*=\s*([a-z]+)", re.IGNORECASE | re.ASCII)
+# A gateway in between may decode an address once more before it passes it on.
+_MOST_DECODINGS: Final = 4
+
 
 def meant_methods(scope: Scope) -> set[str]:
-    """The methods that an app, or a server behind it, may take the request for: headers may name another one."""
-    named = {value.strip().upper().decode("latin-1") for name, value in scope["headers"] if name.lower() in _OVERRIDES}
+    """The methods that an app, or a server behind it, may take the request for: headers and the address may name
+    another one.
+    """
+    named = {
+        value.strip().upper().decode("latin-1")
+        for name, value in scope["headers"]
+        # Servers behind CGI's interface do not tell these two apart.
+        if name.lower().replace(b"_", b"-") in _OVERRIDES
+    }
     # An empty value names none.
-    return {scope["method"], *filter(None, named)}
+    return {scope["method"], *filter(None, named), *_methods_in_address(scope)}
+
+
+def _methods_in_address(scope: Scope) -> set[str]:
+    query, path = scope.get("query_string", b""), scope["path"]
+    if b"$" not in query and b"%" not in query and "$" not in path and "%" not in path:
+        return set()
+    found: set[str] = set()
+    text = f"{path}?{query.decode('latin-1')}".replace("+", " ")
+    for _ in range(_MOST_DECODINGS):
+        found.update(method.upper() for method in _IN_ADDRESS.findall(text))
+        if text == (text := unquote(text)):
+            break
+    return found
 
 
 def is_free(scope: Scope) -> bool:

@@ -8,7 +8,7 @@ from budget_middleware.apis.jobs.batch_states import read_result
 from budget_middleware.apis.jobs.result_lines import result_in
 from tests.apis.timing import cpu_ms
 
-MANY = [{}] * 70_000
+MANY: list[dict[str, object]] = [{}] * 70_000
 CHAT = {
     "object": "chat.completion",
     "model": "plain",

@@ -3411,8 +3411,26 @@ FAULTS = (
     Fault(
         "an answer in binary is not read",
         "request/field_masks.py",
-        "if key in _NAMES or (",
-        "if key in _NAMES or False and (",
+        "if key in names or (",
+        "if key in names or False and (",
+    ),
+    Fault(
+        "a GET whose query means a POST is free",
+        "request/scopes.py",
+        ", *_methods_in_address(scope)}",
+        "}",
+    ),
+    Fault(
+        "another body than was read is in the query",
+        "request/rewriting.py",
+        "        scope = without_other_request(scope)\n",
+        "        pass\n",
+    ),
+    Fault(
+        "a query hides the usage by headers of its own",
+        "request/field_masks.py",
+        " | _OTHER_REQUEST\n",
+        "\n",
     ),
     Fault(
         "a file of many lines is read in one go",

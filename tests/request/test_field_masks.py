@@ -5,7 +5,7 @@ from urllib.parse import unquote
 import pytest
 
 from budget_middleware.testing import ScriptedApp, call, json_answer
-from tests.request.wire import bearer
+from tests.request.wire import ask, bearer
 
 PATH = "/v1beta/models/plain:generateContent"
 ASKED = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"maxOutputTokens": 400}}
@@ -32,6 +32,8 @@ def seen_by(app):
         (b"alt=proto", b""),
         (b"a=1&%24alt=%70roto&alt=JSON%3Benum-encoding=int", b"a=1&alt=JSON%3Benum-encoding=int"),
         (b"alt=jsonp&alt=media&alt=", b"alt=media"),
+        (b"$httpMethod=POST&a=1&%24req=%7B%7D&$ct=application/json", b"a=1"),
+        (b"$httpHeaders=X-Goog-FieldMask:candidates&%2524REQ=x&a", b"a"),
     ],
 )
 async def test_the_app_is_asked_for_the_whole_answer(memory, path, query, left):
@@ -50,6 +52,47 @@ async def test_the_app_is_asked_for_the_whole_answer(memory, path, query, left):
     names = [name for name, _ in scope["headers"]]
     assert b"x-other" in names
     assert b"x-goog-fieldmask" not in names
+
+
+OTHER = [b"$httpMethod=POST&$req=x", b"a=b&%24httpMethod=POST", b"a;%2524HttpMethod=post", b"x=1&$httpMethod+=+POST"]
+
+
+@pytest.mark.parametrize("query", OTHER)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+async def test_a_get_whose_query_means_a_post_is_metered_as_one(memory, method, query):
+    """Google's servers take it for one, with the body that is in the query."""
+    app, scope = ScriptedApp(*json_answer(ANSWER)), {"query_string": query}
+    guard = memory.guard(app, limits="key=9/month")
+    played = await call(guard, path=PATH, method=method, headers=bearer(), scope=scope)
+    assert "x-budget-reservation-id" in played.headers
+    assert b"http" not in seen_by(app)["query_string"].lower()
+    assert await memory.figures() == ("0.10", "0.00")
+    spent = ScriptedApp(*json_answer(ANSWER))
+    guard = memory.guard(spent, limits="key=0/month")
+    assert (await call(guard, path=PATH, method=method, headers=bearer(), scope=scope)).status == 429
+    assert spent.scopes == []
+
+
+@pytest.mark.parametrize("path", [f"{PATH}?$httpMethod=POST&$req=x", f"{PATH}%3F$httpMethod=POST"])
+async def test_nor_does_it_pass_within_the_path(memory, path):
+    app = ScriptedApp(*json_answer(ANSWER))
+    played = await call(memory.guard(app), path=path, method="GET", headers=bearer())
+    assert (played.status, app.scopes) == (400, [])
+
+
+async def test_another_body_in_the_query_does_not_reach_the_app(memory):
+    """Google serves OpenAI's API too, at paths of any kind."""
+    app, scope = ScriptedApp(*json_answer(ANSWER)), {"query_string": b"a=1&$req=%7B%7D&fields=x"}
+    await call(memory.guard(app), ask(100), path="/v1beta/openai/chat/completions", headers=bearer(), scope=scope)
+    assert seen_by(app)["query_string"] == b"a=1&fields=x"
+
+
+@pytest.mark.parametrize("query", [b"$filter=httpMethod", b"httpMethod=POST", b"a=100%25", b"$httpMethod=", b"$req=x"])
+async def test_other_queries_of_a_get_are_free(memory, query):
+    app, scope = ScriptedApp(*json_answer(ANSWER)), {"query_string": query}
+    await call(memory.guard(app), path="/v1beta/models", method="GET", headers=bearer(), scope=scope)
+    assert seen_by(app)["query_string"] == query
+    assert await memory.figures() == ("0.00", "0.00")
 
 
 @pytest.mark.parametrize("name", ["x-goog-fieldmask", "X-Goog-FieldMask", "x_goog_fieldmask", "x-goog-field-mask"])

@@ -183,7 +183,9 @@ async def test_an_upload_that_may_be_a_look_is_refused(memory):
     assert (played.status, app.scopes) == (400, [])
 
 
-@pytest.mark.parametrize("header", ["x-http-method-override", "x-http-method", "x-method-override"])
+@pytest.mark.parametrize(
+    "header", ["x-http-method-override", "x-http-method", "x-method-override", "X_HTTP_Method_Override"]
+)
 async def test_a_post_that_is_meant_as_a_get_is_seen(memory, header):
     await upload(memory, calls(600, 200))
     await create(memory)
