@@ -8,6 +8,7 @@ from unittest import mock
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import NoOpMeter
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
@@ -47,7 +48,8 @@ class _InOrder(IdGenerator):
 def told_entries() -> Iterator[ToldEntries]:
     """Spans go nowhere else meanwhile, and leave no trace in the process."""
     told = ToldEntries()
-    provider = TracerProvider(id_generator=_InOrder(), shutdown_on_exit=False)
+    # A resource that is not given is looked for in a thread, for each of thousands of simulations.
+    provider = TracerProvider(resource=Resource.get_empty(), id_generator=_InOrder(), shutdown_on_exit=False)
     provider.add_span_processor(told)
     with (
         mock.patch.object(trace, "get_tracer_provider", lambda: provider),
