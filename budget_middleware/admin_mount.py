@@ -41,10 +41,10 @@ class AdminMount:
         root, path = _split_path(scope)
         await self._app({**scope, "root_path": root + self._path, "path": root + path}, receive, send)
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, timeout_s: float) -> None:
         """Let go of the store, unless that is the gateway's own."""
         if not self._is_context_shared:
-            await self._app.aclose()
+            await self._app.aclose(timeout_s=timeout_s)
 
 
 def admin_mount_of(

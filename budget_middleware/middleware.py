@@ -1,5 +1,6 @@
 """`BudgetMiddleware`: the ASGI callable. It holds what all requests share, and no state of a request."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from functools import partial
@@ -244,6 +245,6 @@ class BudgetMiddleware:
 
     async def _drain(self) -> None:
         await self._followers.stop()
-        await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
-        if self._admin is not None:
-            await self._admin.aclose()
+        timeout_s = self._settings.drain_timeout_s
+        closing = [] if self._admin is None else [self._admin.aclose(timeout_s=timeout_s)]
+        await asyncio.gather(self.ledger.drain(timeout_s=timeout_s), *closing)

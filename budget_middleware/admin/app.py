@@ -66,9 +66,9 @@ class AdminApp:
         yield
         await self.aclose()
 
-    async def aclose(self) -> None:
+    async def aclose(self, *, timeout_s: float = 10.0) -> None:
         """Let go of connections; they are opened again where something is asked all the same."""
-        await self._context.ledger.drain()
+        await self._context.ledger.drain(timeout_s=timeout_s)
 
 
 def admin_app(*, operator_source: OperatorSource | None = None, **settings: Any) -> AdminApp:

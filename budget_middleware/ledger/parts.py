@@ -1,5 +1,6 @@
 """Wires the parts of a ledger, and runs what concerns all of them: start, heartbeat, loss, shutdown."""
 
+import asyncio
 import logging
 import math
 import time
@@ -200,21 +201,26 @@ class LedgerParts:
 
         What was reserved and has not ended is waited for, up to ``timeout_s``, and then ended by its abort rule. What
         is owed to the store is sent until then, for the store's time-out at least; what it has not answered is left in
-        the spool, or logged.
+        the spool, or logged. Endings that are left have a last attempt each, all of them within another time-out.
         """
         until_s = time.monotonic() + timeout_s
+        last_s = self._timeout.timeout_s
+        over_s = until_s + 2 * last_s
         await self._waiting.close()
         # Heartbeats go on meanwhile: a shutdown may be granted more time than a lease.
         await self._leases.end_all(timeout_s=timeout_s)
         await self._leases.stop()
         self._refusals.write()
-        owed_s = max(until_s - time.monotonic(), min(timeout_s, self._timeout.timeout_s))
-        left = await self._tasks.drain(timeout_s=owed_s)
+        owed_s = max(until_s - time.monotonic(), min(timeout_s, last_s))
+        left = await self._tasks.drain(timeout_s=owed_s, last_s=last_s)
         # What these tasks were answered shows how far the journal has to be searched.
         self._deferred_spans.retry()
         self._deferred_spans.export()
-        left += await self._tasks.drain(timeout_s=self._timeout.timeout_s)
-        await self.learner.share()
+        searched_s = max(0.0, min(last_s, over_s - time.monotonic()))
+        left += await self._tasks.drain(timeout_s=searched_s, last_s=searched_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(over_s - time.monotonic()):
+                await self.learner.share()
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
         self._endings.close()

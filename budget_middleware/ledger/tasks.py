@@ -41,8 +41,11 @@ class OwnedTasks:
         task.add_done_callback(tasks.on_done, context=context)
         return task
 
-    async def drain(self, *, timeout_s: float) -> int:
-        """Wait for this loop's tasks and for what they begin; cancel the rest, and return how many these were."""
+    async def drain(self, *, timeout_s: float, last_s: float | None = None) -> int:
+        """Wait for this loop's tasks and for what they begin; cancel the rest, and return how many these were.
+
+        Who is cancelled may try once more. ``last_s`` is how long all of them may, before they are cancelled again.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         while (tasks := self._tasks.current().keys() - {asyncio.current_task()}) and loop.time() < until:
@@ -51,8 +54,10 @@ class OwnedTasks:
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if tasks and (late := (await asyncio.wait(tasks, timeout=last_s))[1]):
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late, timeout=last_s)
         return len(tasks)
 
 

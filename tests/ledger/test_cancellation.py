@@ -2,21 +2,24 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Generator
 from typing import Any
 
 import anyio
 import pytest
 
+from budget_middleware.core.costs.learning import AnswerGroup, answer_seen
 from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import AnswerFuture, Ledger
+from budget_middleware.ledger.sharing import learner
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import LIMIT, OpenLedger, hold, nanos, tasks_here
-from tests.ledger.faults import FaultyStore, reply_held, reply_lost, request_lost
+from tests.ledger.faults import Apply, FaultyStore, reply_held, reply_lost, request_lost
 from tests.stores.verbs import figures
 
 
@@ -180,6 +183,48 @@ async def test_drain_cuts_off_what_a_store_that_is_away_keeps(
     assert "not booked" in told
     assert f"Finalize(id='{held.id}'" in told
     assert "usd=100000000" in told, "an operator can book by hand what the log tells"
+    faults.always.clear()
+    await ledger.release(held)
+
+
+async def test_drain_ends_in_time_however_slowly_a_store_answers(
+    faults: FaultyStore, open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """So does a file that somebody has cut off."""
+    monkeypatch.setattr(learner, "LEARNT_AT_ONCE", 1)
+    ledger, held = open_ledger(store_timeout_s=0.5), hold()
+    await ledger.reserve(held)
+    seen = answer_seen(tokens=5, seconds=1, estimated=100, billed=100)
+    assert seen is not None
+    for number in range(100):
+        ledger.learner.add(AnswerGroup(f"model-{number}"), seen)
+
+    async def answers_late(apply: Apply) -> Any:
+        await asyncio.sleep(0.1)
+        return await apply()
+
+    faults.always["finalize"], faults.always["learn"] = request_lost, answers_late
+    ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
+    began_s = time.monotonic()
+    await ledger.drain(timeout_s=0.5)
+    assert time.monotonic() - began_s < 5, "and not ten seconds, a tenth for each model"
+    assert f"Finalize(id='{held.id}'" in caplog.text
+    faults.always.clear()
+    await ledger.release(held)
+
+
+async def test_drain_gives_up_what_a_store_keeps_that_is_not_silent(
+    faults: FaultyStore, open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """Each ending has a last attempt, which nothing but the shutdown ends."""
+    monkeypatch.setattr(FaultyStore, "is_silent", lambda _: False)
+    ledger, held = open_ledger(store_timeout_s=0.1), hold()
+    await ledger.reserve(held)
+    faults.always["finalize"] = reply_held(Gate())
+    ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
+    async with asyncio.timeout(30):
+        await ledger.drain(timeout_s=0.1)
+    assert f"Finalize(id='{held.id}'" in caplog.text
     faults.always.clear()
     await ledger.release(held)
 

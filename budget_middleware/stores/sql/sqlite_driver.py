@@ -138,8 +138,7 @@ class SqliteDriver:
             return
         for thread in threads:
             thread.stop()
-        for thread in threads:
-            await asyncio.to_thread(thread.is_over_within, _ENDS_WITHIN_S)
+        await asyncio.gather(*[asyncio.to_thread(thread.is_over_within, _ENDS_WITHIN_S) for thread in threads])
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: what is not closed yet the parent closes."""
