@@ -87,10 +87,11 @@ class TestAsked:
         assert await tokens_of(store) == Balance(spent=10)
         await socket.leave()
 
-    async def test_a_maximum_of_the_session_is_held(self, store, prices):
-        provider = scripted([of_session("updated", {**SILENT, "max_output_tokens": 300})], [created()])
+    @pytest.mark.parametrize("maximum", [300, 300.0, "300"])
+    async def test_a_maximum_of_the_session_is_held(self, store, prices, maximum):
+        provider = scripted([of_session("updated", {**SILENT, "max_output_tokens": maximum})], [created()])
         socket = await talk(guard_of(provider, prices, store))
-        socket.send(of_session("update", {**SILENT, "max_output_tokens": 300}))
+        socket.send(of_session("update", {**SILENT, "max_output_tokens": maximum}))
         await socket.until("session.updated")
         socket.send(create(tokens=None))
         await socket.until("response.created")

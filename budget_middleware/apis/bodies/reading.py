@@ -66,7 +66,7 @@ def whole_number(body: Mapping[str, object], field: str, *, at_most: int | None 
     value = body.get(field)
     if value is None:
         return None
-    number = value if type(value) is int else _whole(_from_text(value))
+    number = value if type(value) is int else whole(value)
     if number is not None and 0 < number <= (at_most or number):
         return number
     shown = repr(value)[:40] if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
@@ -90,7 +90,7 @@ def largest(body: Mapping[str, object], *fields: str) -> int | None:
 
 def token_count(value: object) -> int | None:
     """A count of tokens as an answer reports it, as a number or as text; None for anything that is not one."""
-    number = value if type(value) is int else _whole(_from_text(value))
+    number = value if type(value) is int else whole(value)
     return number if number is not None and 0 <= number <= MAX_TOKENS else None
 
 
@@ -176,14 +176,13 @@ def list_of(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _whole(value: object) -> int | None:
-    # Some gateways write whole numbers as 12.0.
+def whole(value: object) -> int | None:
+    """A whole number, also as 12.0 or as text, as some gateways write it, and as all fields of a form come; None for
+    anything else.
+    """
+    if isinstance(value, str):
+        number = _NUMBER.fullmatch(value)
+        return int(number[1]) if number else None
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _from_text(value: object) -> object:
-    """The number that a text holds, as gateways read it, and as all fields of a form come; else the value itself."""
-    number = _NUMBER.fullmatch(value) if isinstance(value, str) else None
-    return int(number[1]) if number else value
+    return value if type(value) is int else None

@@ -16,6 +16,7 @@ from budget_middleware.apis.bodies.reading import (
     name_in,
     shape_of,
     token_count,
+    whole,
 )
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.protocol.usage_rules import reconcile
@@ -88,8 +89,8 @@ def take_cost(usage: Mapping[str, object], seen: Seen) -> None:
         seen.take_cost(_cost_by_own_key(usage))
         return
     # Providers that report whether the key was their own, or count in ticks, know all of their prices.
-    ticks = usage.get("cost_in_usd_ticks")
-    if type(ticks) is int and 0 <= ticks <= MAX_USD * _TICKS_PER_USD:
+    ticks = whole(usage.get("cost_in_usd_ticks"))
+    if ticks is not None and 0 <= ticks <= MAX_USD * _TICKS_PER_USD:
         seen.take_cost(cost_nanos(ticks / _TICKS_PER_USD), is_sure=True)
     for name in ("cost", "total_cost", "estimated_cost", "cost_usd", "cost_usd_total"):
         if name in usage:

@@ -12,7 +12,15 @@ from typing import Final
 
 from budget_middleware.apis.bodies.bounded_answer import is_heavy
 from budget_middleware.apis.bodies.bounded_json import UNWEIGHED_BYTES
-from budget_middleware.apis.bodies.reading import UNREADABLE, list_of, mapping_of, name_in, parse_body, text_in
+from budget_middleware.apis.bodies.reading import (
+    UNREADABLE,
+    list_of,
+    mapping_of,
+    name_in,
+    parse_body,
+    text_in,
+    token_count,
+)
 from budget_middleware.apis.bodies.repeated_fields import repeated_in_settings
 from budget_middleware.apis.openai.realtime.events import MAXIMA, UNBOUNDED
 
@@ -47,7 +55,7 @@ class Agreed:
     @property
     def most_output(self) -> int | None:
         """The maximum, if it is one."""
-        return self.maximum if type(self.maximum) is int and self.maximum > 0 else None
+        return token_count(self.maximum) or None
 
     def maximum_of(self, response: Mapping[str, object]) -> dict[str, object]:
         """The maximum of a response by each of its names: its own, else that of the session."""
