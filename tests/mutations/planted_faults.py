@@ -3415,6 +3415,12 @@ FAULTS = (
         "if key in names or False and (",
     ),
     Fault(
+        "Gemini's methods at their addresses for gRPC are free",
+        "apis/google/methods.py",
+        'f"{_AT_MODELS.pattern}|{_AT_SERVICES.pattern}"',
+        "_AT_MODELS.pattern",
+    ),
+    Fault(
         "a GET whose query means a POST is free",
         "request/scopes.py",
         ", *_methods_in_address(scope)}",

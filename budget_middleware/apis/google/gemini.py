@@ -17,7 +17,8 @@ from budget_middleware.apis.bodies.reading import (
 from budget_middleware.apis.counting.input import utf8_bytes
 from budget_middleware.apis.counting.media import GEMINI_MEDIA
 from budget_middleware.apis.counting.output import OutputFields
-from budget_middleware.apis.google.fields import both
+from budget_middleware.apis.google.fields import bare_model, both
+from budget_middleware.apis.google.methods import GENERATES
 from budget_middleware.apis.google.usage import (
     TRAFFIC_TIERS,
     read_gemini_usage,
@@ -28,7 +29,7 @@ from budget_middleware.apis.google.usage import (
 from budget_middleware.apis.protocol.base import Ask, Refusal
 from budget_middleware.apis.protocol.ordinary import Count, EventPart, FailureFields, Ignored, Name, OrdinaryEvent
 from budget_middleware.apis.protocol.seen import Seen
-from budget_middleware.apis.routes.paths import ends_in, ends_in_after
+from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.apis.shared.errors import google_error
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
@@ -153,15 +154,17 @@ class Gemini(JsonApi):
 
     name = "gemini"
     provider = "gcp.gemini"
-    # A tuned model, or an endpoint of one's own, stands where the model does.
-    path = ends_in_after(
-        ("/models/", "/tunedModels/", "/dynamic/", "/endpoints/"),
-        "(?P<model>.+):(?=[a-z])(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)",
-    )
+    path = GENERATES
     media = GEMINI_MEDIA
     ordinary_event: ClassVar[type[OrdinaryEvent] | None] = GeminiChunk
     ordinary_answer: ClassVar[type[OrdinaryEvent] | None] = GeminiChunk
     input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction")
+
+    def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
+        """Read a request. A body that names the model writes it with its collection."""
+        ask = super().read_request(body, path=path, n_bytes=n_bytes, query=query)
+        ask.model = bare_model(ask.model) if ask.model else None
+        return ask
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; what is cached with the provider, or fetched by its tools, it does not show."""
