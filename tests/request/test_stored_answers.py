@@ -1,6 +1,7 @@
 """Answers that broke off here, which their provider has finished and keeps: a later look books what they came to."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -8,8 +9,12 @@ from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import Unit
 from budget_middleware.stores.errors import StoreUnavailable
+from budget_middleware.stores.sharded.shard_map import ShardMap
+from budget_middleware.stores.sharded.store import ShardedStore
 from budget_middleware.testing import ScriptedApp, call, client_gone, event, json_answer
+from tests.request.bench import Bench
 from tests.request.wire import DONE, LAST, STREAM_START, bearer
+from tests.stores.shards import opener_of_memory_shards
 from tests.stores.verbs import whole_journal
 
 PATH = "/v1/responses"
@@ -172,3 +177,18 @@ async def test_a_store_that_is_away_for_a_moment_books_it_all_the_same(memory, m
     memory.store_of(guard).before["adjust"] = fail
     await call(guard, path=f"{PATH}/resp_1", method="GET", headers=bearer())
     assert await memory.figures() == ("0.53", "0.00")
+
+
+async def test_it_is_booked_once_on_each_shard(prices, clock):
+    """Its counters lie on several of them: those of the key, of the model, and of all together."""
+    opener = opener_of_memory_shards(clock)
+    bench = Bench(lambda: ShardedStore(ShardMap("key", 4), partial(opener, None)), prices, clock)
+    limits = {"limits": "key=9/month; model:*=9/month; global=9/month; global=9000tokens/month"}
+    await break_off(bench, CREATED, WORD, **limits)
+    for _ in range(2):
+        await look(bench, done(), **limits)
+        spent = {
+            (view.counter.account, view.counter.unit): view.balance.spent for view in await bench.reader.counters()
+        }
+        assert set(spent.values()) == {nanos_from_usd("0.53"), 450}
+        assert len(spent) == 4

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from budget_middleware.core.model import Balance
+from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.sessions.responses import completed, create, created, delta
 from tests.sessions.socket import ScriptedProvider, Socket, guard_of, opened
 from tests.sessions.test_calls_of_a_session import tokens_of
@@ -136,3 +137,15 @@ async def test_a_client_that_stops_reading_is_not_waited_for_for_ever(store, pri
     assert (await socket.message())["code"] == 1008
     await socket.leave()
     assert await tokens_of(store) == Balance(spent=2)
+
+
+async def test_what_its_provider_has_finished_and_keeps_is_booked_by_a_look(store, prices):
+    socket = await opened(guard_of(ScriptedProvider(lambda event: [created(), delta()]), prices, store))
+    socket.send(create())
+    await socket.until("response.output_text.delta")
+    await socket.leave()
+    kept = completed(250)["response"]
+    guard = guard_of(ScriptedApp(*json_answer(kept)), prices, store)
+    await call(guard, path="/v1/responses/resp_1", method="GET", headers={"authorization": "Bearer sk-one"})
+    await guard.ledger.drain()
+    assert await tokens_of(store) == Balance(spent=250)
