@@ -61,7 +61,10 @@ def admin_mount_of(
     from budget_middleware.stores.opening import MEMORY_URL
 
     is_shared = is_store_given or settings.store_url == MEMORY_URL
-    context = OperatorContext(settings, ledger.store, ledger) if is_shared else lasting_context(settings)
+    if is_shared:
+        context = OperatorContext(settings, ledger.store, ledger, ledger.prices)
+    else:
+        context = lasting_context(settings, ledger.prices)
     app = AdminApp(context, operator_source=operator_source)
     return AdminMount(app, settings.admin_path, is_context_shared=is_shared)
 

@@ -4,15 +4,16 @@ A slip of the pen in an account or a namespace books money where nobody looks fo
 has to be confirmed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from budget_middleware.core.limits.patterns import is_open
 from budget_middleware.core.payers.accounts import GLOBAL, MODEL, parts_of
-from budget_middleware.opening import accounts_file_of, price_book
+from budget_middleware.opening import accounts_file_of
 from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Confirmation, Unconfirmed
+from budget_middleware.prices import PriceBook
 from budget_middleware.prices.limited_names import warnings_for_models
 from budget_middleware.settings import Settings, SettingsError
 
@@ -30,20 +31,20 @@ def accounts_of_file(settings: Settings) -> frozenset[str]:
     return file.accounts() if file else frozenset()
 
 
-def warnings_for(account: str, settings: Settings) -> tuple[str, ...]:
+def warnings_for(account: str, context: OperatorContext) -> tuple[str, ...]:
     """Why no request may ever have this account, if so: what is set or booked there would concern nobody."""
     kinds = dict(parts_of(account)).keys()
-    unknown = sorted(kinds - kinds_of_requests(settings))
+    unknown = sorted(kinds - kinds_of_requests(context.settings))
     if not unknown:
-        return model_warnings([account], settings) if MODEL in kinds else ()
+        return model_warnings([account], lambda: context.prices) if MODEL in kinds else ()
     return (f"{unknown_kinds_message(unknown)}; unless accounts_source names it, no request has this account",)
 
 
-def model_warnings(patterns: Iterable[str], settings: Settings) -> tuple[str, ...]:
+def model_warnings(patterns: Iterable[str], open_prices: Callable[[], PriceBook]) -> tuple[str, ...]:
     """Of these those that name a model as the price book does not; none if that cannot be opened here."""
     named = [pattern for pattern in patterns if MODEL in dict(parts_of(pattern))]
     with suppress(SettingsError):
-        return tuple(warnings_for_models(named, price_book(settings))) if named else ()
+        return tuple(warnings_for_models(named, open_prices())) if named else ()
     return ()
 
 

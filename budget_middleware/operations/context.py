@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from budget_middleware.databases.urls import SQLITE, parse_sqlite, scheme_of
 from budget_middleware.ledger import Ledger
-from budget_middleware.opening import operators_ledger_of, operators_store_of
+from budget_middleware.opening import operators_ledger_of, operators_store_of, price_book
 from budget_middleware.operations.errors import OperationError
+from budget_middleware.prices import PriceBook
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.store_urls import what_to_check
@@ -22,13 +24,23 @@ _OTHER_PROCESS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OperatorContext:
-    """What every operation is handed. An operation may raise StoreUnavailable or StoreRefused."""
+    """What every operation is handed. An operation may raise StoreUnavailable or StoreRefused.
+
+    Without slots, which could not keep the price book.
+    """
 
     settings: Settings
     store: Store
     ledger: Ledger
+    gateway_prices: PriceBook | None = None
+    """Of the gateway in whose process it is."""
+
+    @cached_property
+    def prices(self) -> PriceBook:
+        """The gateway's own, else those that the settings name, read when they are first asked for. SettingsError."""
+        return self.gateway_prices if self.gateway_prices is not None else price_book(self.settings)
 
 
 @asynccontextmanager
@@ -55,7 +67,7 @@ async def open_context(
         await ledger.drain()
 
 
-def lasting_context(settings: Settings) -> OperatorContext:
+def lasting_context(settings: Settings, gateway_prices: PriceBook | None = None) -> OperatorContext:
     """A context of its own for as long as a process lives; whoever opened it drains its ledger.
 
     Nothing is connected before something is asked. SettingsError for `memory://`.
@@ -63,7 +75,7 @@ def lasting_context(settings: Settings) -> OperatorContext:
     if settings.store_url == MEMORY_URL:
         raise SettingsError(_OTHER_PROCESS)
     store = operators_store_of(settings)
-    return OperatorContext(settings, store, operators_ledger_of(settings, store))
+    return OperatorContext(settings, store, operators_ledger_of(settings, store), gateway_prices)
 
 
 async def require_ready(context: OperatorContext) -> None:

@@ -8,7 +8,6 @@ from budget_middleware.core.costs.estimate import EstimateBy
 from budget_middleware.core.costs.learning import BORROWED_ANSWERS, NO_ANSWERS, AnswerGroup, Basis, Expectation, expect
 from budget_middleware.core.costs.pricing import Rates, Usage
 from budget_middleware.core.payers.accounts import encode_subject
-from budget_middleware.opening import price_book
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.values import Figure, figure
 from budget_middleware.request.quote import OTHER_MODEL, OutputEstimate, Quote, quote_for
@@ -50,7 +49,7 @@ async def estimate_for(
 ) -> EstimateRow | None:
     """What such a request would hold, None for a model without a price. SettingsError as for a gateway that starts."""
     settings = context.settings
-    rates = price_book(settings).resolve(model)
+    rates = context.prices.resolve(model)
     if rates is None:
         return None
     usage = Usage(input_tokens=input_tokens)

@@ -1,12 +1,14 @@
 """What the API's routes answer: the same rows as the command line, in pages, and problems that say what to do."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.prices import PriceSource
 from tests.admin.admin_gateway import READ, WRITE
 from tests.admin.conftest import OpenClient, RecordingApp
 
@@ -320,6 +322,25 @@ async def test_what_a_request_would_hold(api: httpx.AsyncClient):
     row = (await api.get("/estimate", params={"model": "gpt-4o", "max_tokens": 10})).json()
     assert (row["model"], row["output_tokens"]) == ("gpt-4o", 10)
     assert (await api.get("/estimate", params={"model": "nobody-knows"})).status_code == 404
+
+
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///{}/budget.db"])
+async def test_the_prices_are_those_of_the_gateway(
+    served: RecordingApp, open_client: OpenClient, tmp_path: Path, store: str
+):
+    """What its code says of them too, and nobody reads a file for each question."""
+    ours: PriceSource = {"ours": "gpt-4o"}.get
+    gateway = BudgetMiddleware(served, admin_token=WRITE, store_url=store.format(tmp_path), price_source=ours)
+    asked = open_client(gateway, WRITE)
+    row = (await asked.get("/budget/api/estimate", params={"model": "ours", "max_tokens": 10})).json()
+    assert (row["model"], row["output_tokens"]) == ("gpt-4o", 10)
+    limited = await asked.put("/budget/api/limits/model:ours", json={"limits": ["1/day"], **WHY, **NEW})
+    assert limited.json()["warnings"] == [
+        "model:ours is no account of requests for that model: they are charged to model:gpt-4o"
+    ]
+    assert gateway._admin is not None
+    await gateway._admin.aclose(timeout_s=10)
+    await gateway.ledger.drain()
 
 
 async def test_every_money_is_a_decimal_string(api: httpx.AsyncClient):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from budget_middleware.core.costs.estimate import EstimateBy
 from budget_middleware.core.limits.limits import LimitRule, names_no_key
-from budget_middleware.opening import MOST_TOLD
+from budget_middleware.opening import MOST_TOLD, price_book
 from budget_middleware.operations.accounts import kinds_of_requests, model_warnings, unknown_kinds_message
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.prices import load_prices
@@ -68,7 +68,7 @@ def limits_finding(settings: Settings, runtime: Sequence[LimitRule]) -> Finding:
             f"{unknown_kinds_message(sorted(unknown))}: limits on that never bind",
             "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
         )
-    if misnamed := model_warnings((rule.pattern for rule in rules), settings):
+    if misnamed := model_warnings((rule.pattern for rule in rules), lambda: price_book(settings)):
         fix = "set the limit on that name"
         return Finding("limits", Health.WARN, "; ".join(misnamed[:MOST_TOLD]), fix)
     if not rules:
