@@ -62,8 +62,8 @@ async def test_more_than_is_available(open_context: OpenContext, base: Store):
     ("limits", "why"),
     [
         ("team=10/day; team=20/month", "both accounts have limits by day, month: name one of these periods"),
-        ("team:a=1/day; team:b=1/month", "not both have one: team:a by day; team:b by month"),
-        ("team:a=1/day", "not both have one: team:a by day; team:b by none"),
+        ("team:a=1/day; team:b=1/month", "not both accounts have one: team:a has day; team:b has month"),
+        ("team:a=1/day", "not both accounts have one: team:a has day; team:b has none"),
     ],
 )
 async def test_which_period_is_not_known(open_context: OpenContext, base: Store, limits: str, why: str):
@@ -75,7 +75,10 @@ async def test_which_period_is_not_known(open_context: OpenContext, base: Store,
 async def test_a_period_that_is_named(open_context: OpenContext, base: Store):
     limits = "team=10/day; team=20/month"
     assert {row.period for row in (await move(open_context, limits=limits, period="month")).changes} == {"month"}
-    with pytest.raises(OperationError, match="not both have one by year: team:a by day, month; team:b by day, month"):
+    with pytest.raises(
+        OperationError,
+        match="of the period year, and not both accounts have one: team:a has day, month; team:b has day, month",
+    ):
         await move(open_context, limits=limits, period="year")
     with pytest.raises(OperationError, match="'fortnight' is not a period; accepted are "):
         await move(open_context, limits=limits, period="fortnight")
