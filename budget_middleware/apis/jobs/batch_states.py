@@ -184,8 +184,8 @@ class _File(msgspec.Struct, gc=False):
     filename: str | None = None
 
 
-class _Files(_File):
-    """A file, or a list of them; the rest is passed over."""
+class _Files(msgspec.Struct, gc=False):
+    """A list of files; the rest is passed over."""
 
     data: list[_File] = []
 
@@ -196,7 +196,7 @@ _MOST_OUTPUTS: Final = 1_000
 
 
 def outputs_named_in(text: bytes) -> Sequence[NamedOutput]:
-    """The files of results in an answer about files, whose provider names them after their batch.
+    """The files of results in a list of files, whose provider names them after their batch.
 
     Nobody uploads a file for that purpose.
     """
@@ -206,7 +206,7 @@ def outputs_named_in(text: bytes) -> Sequence[NamedOutput]:
         return ()
     outputs = [
         NamedOutput(file.id, found["batch"])
-        for file in (listed, *listed.data)
+        for file in listed.data
         if file.purpose == "batch_output" and file.id and (found := _OUTPUT_NAME.fullmatch(file.filename or ""))
     ]
     return outputs[:_MOST_OUTPUTS]

@@ -1,9 +1,10 @@
 """Files that say by their name which batch they are the results of.
 
-    GET /files, GET /files/ID ──> {"purpose": "batch_output", "filename": "BATCH_output.jsonl"}: kept under its id
+    GET /files ──> {"data": [{"id", "purpose": "batch_output", "filename": "BATCH_output.jsonl"}]}: kept under its id
 
 Else a client could learn from files alone where its results are, and never ask for the batch itself, which says where
-they are (`batch_results`). A name proves less than that: such results cost what was estimated at least.
+they are (`batch_results`). A name proves less than that: such results cost what was estimated at least. Who asks for a
+file by its id has learnt that already, so this is not looked at: others have such routes for downloads of any length.
 """
 
 from functools import partial
@@ -22,11 +23,11 @@ from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_re
 from budget_middleware.request.jobs.upload_plans import keep_plan
 from budget_middleware.stores.errors import NO_ANSWER
 
-_FILES: Final = ends_in("/files(?:/[^/:]+)?")
+_FILES: Final = ends_in("/files")
 
 
-def names_files(path: str) -> bool:
-    """Whether a GET of this path tells of files."""
+def lists_files(path: str) -> bool:
+    """Whether a GET of this path lists files."""
     return _FILES.search(path) is not None
 
 
@@ -35,10 +36,10 @@ def named_fact(file_id: str) -> str:
     return fact_name("named-output", file_id)
 
 
-async def pass_file_names(
+async def pass_file_list(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, ledger: Ledger, max_body_bytes: int
 ) -> None:
-    """Let the app tell of files, and keep which of them are the results of which batch."""
+    """Let the app list files, and keep which of them are the results of which batch."""
     answer = KeptAnswer(max_body_bytes)
     keep = partial(_keep, ledger, answer)
     await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=keep, reads_on=True)

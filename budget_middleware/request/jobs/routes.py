@@ -6,7 +6,7 @@ GET, POST of a background response or interaction, GET of a deferred completion 
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
 POST of a webhook ──> webhooks
 GET of a list of jobs ──> lists
-GET of a file, or of a list of files ──> named_outputs
+GET of a list of files ──> named_outputs
 POST that hangs up a call ──> direct_calls
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
@@ -30,7 +30,7 @@ from budget_middleware.request.jobs.direct_calls import correct_at_deadlines, pa
 from budget_middleware.request.jobs.google_uploads import pass_piece, piece_of
 from budget_middleware.request.jobs.job_states import pass_and_book_job
 from budget_middleware.request.jobs.lists import pass_and_book_list
-from budget_middleware.request.jobs.named_outputs import names_files, pass_file_names
+from budget_middleware.request.jobs.named_outputs import lists_files, pass_file_list
 from budget_middleware.request.jobs.upload_parts import UploadStep, pass_completion, pass_part, upload_step_at
 from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.jobs.webhooks import Webhooks
@@ -113,8 +113,8 @@ class JobRoutes:
             return _Found(look, read)
         if method == "GET" and (listed := listed_at(path)):
             return _Found(listed, partial(pass_and_book_list, listed=listed, ledger=ledger, max_body_bytes=max_bytes))
-        if method == "GET" and names_files(path):
-            return _Found(pass_file_names, partial(pass_file_names, ledger=ledger, max_body_bytes=max_bytes))
+        if method == "GET" and lists_files(path):
+            return _Found(pass_file_list, partial(pass_file_list, ledger=ledger, max_body_bytes=max_bytes))
         return None
 
     def _upload(self, scope: Scope) -> _Found:
