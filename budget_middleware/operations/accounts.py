@@ -6,6 +6,7 @@ has to be confirmed.
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from budget_middleware.core.limits.patterns import is_open
 from budget_middleware.core.payers.accounts import GLOBAL, MODEL, parts_of
@@ -13,6 +14,7 @@ from budget_middleware.opening import accounts_file_of
 from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Confirmation, Unconfirmed
+from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.prices import PriceBook
 from budget_middleware.prices.limited_names import warnings_for_models
 from budget_middleware.settings import Settings, SettingsError
@@ -20,15 +22,30 @@ from budget_middleware.settings import Settings, SettingsError
 
 def kinds_of_requests(settings: Settings) -> frozenset[str]:
     """The kinds of account that a request can have; SettingsError if the accounts file cannot be used."""
-    file = accounts_file_of(settings)
+    file = _accounts_file_now(settings)
     kinds = {source.kind for source in settings.accounts} | {MODEL, GLOBAL}
     return frozenset(kinds | file.kinds if file else kinds)
 
 
 def accounts_of_file(settings: Settings) -> frozenset[str]:
     """The accounts that BUDGET_ACCOUNTS_FILE names; SettingsError as above."""
-    file = accounts_file_of(settings)
+    file = _accounts_file_now(settings)
     return file.accounts() if file else frozenset()
+
+
+_last_read: dict[Path, AccountsFile] = {}
+
+
+def _accounts_file_now(settings: Settings) -> AccountsFile | None:
+    """What stands in the file now, read anew only if it has changed: 5,000 keys take a tenth of a second."""
+    if (path := settings.accounts_file) is None:
+        return None
+    file = _last_read.get(path)
+    if file is None or not file.is_current():
+        _last_read.clear()
+        if (file := accounts_file_of(settings)) is not None:
+            _last_read[path] = file
+    return file
 
 
 def warnings_for(account: str, context: OperatorContext) -> tuple[str, ...]:

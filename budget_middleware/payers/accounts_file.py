@@ -69,6 +69,10 @@ class AccountsFile:
         owned = (account_of(kind, subject) for kind, subjects in named for subject in subjects if subject)
         return frozenset((*owned, *(account_of(KEY, key) for key in self._keys)))
 
+    def is_current(self) -> bool:
+        """Whether the file is still the one that was read."""
+        return self._stat() == self._version
+
     def _refresh(self) -> None:
         now_s = self._clock_s()
         if now_s - self._looked_s < _LOOK_S:

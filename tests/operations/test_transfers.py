@@ -13,6 +13,7 @@ from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed
 from budget_middleware.operations.transfers import TransferDone, transfer
 from budget_middleware.operations.values import as_json
+from budget_middleware.payers import accounts_file
 from budget_middleware.stores.base import Store
 from tests.operations.conftest import OpenContext
 from tests.stores.verbs import UTC, adjust, figures, target
@@ -162,3 +163,24 @@ def test_the_price_file_is_read_once_for_all_accounts(open_context: OpenContext,
     assert told == ("model:OURS is no account of requests for that model: they are charged to model:ours",)
     file.unlink()
     assert warnings_for("model:OURS", context) == told
+
+
+async def test_the_accounts_file_is_read_once_and_again_where_it_has_changed(
+    open_context: OpenContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A transfer asks it of both accounts."""
+    file, read = tmp_path / "accounts.toml", list[Path]()
+    file.write_text('[keys."1f3a9c0b2d4e5f60"]\nteam = "a"\n', "utf-8")
+    read_accounts = accounts_file._read_accounts
+
+    def count(path: Path) -> accounts_file.Accounts:
+        read.append(path)
+        return read_accounts(path)
+
+    monkeypatch.setattr(accounts_file, "_read_accounts", count)
+    context = open_context(limits=MONTHS, accounts="key=token", accounts_file=str(file))
+    assert (await transfer(context, A, B, 1, reason="by ann: x", is_new=True)).warnings == ()
+    assert read == [file]
+    file.write_text('[keys."1f3a9c0b2d4e5f60"]\norg = "acme"\n', "utf-8")
+    assert "has a source for team" in warnings_for(A, context)[0]
+    assert read == [file] * 2
