@@ -3,6 +3,7 @@ reservation, and a mark that it is metered.
 """
 
 import re
+from itertools import product
 from typing import Final
 from urllib.parse import unquote
 
@@ -18,8 +19,12 @@ METERED = "budget_middleware"
 
 FREE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
-_OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
-
+# Servers behind CGI's interface do not tell underscores from hyphens.
+_OVERRIDES: Final = frozenset(
+    b"x" + b"".join(map(bytes.__add__, separators, words))
+    for words in ((b"http", b"method", b"override"), (b"http", b"method"), (b"method", b"override"))
+    for separators in product((b"-", b"_"), repeat=len(words))
+)
 # As Google's servers have it in a query, for browsers that can only ask for an address.
 _IN_ADDRESS: Final = re.compile(r"\$\s*httpMethod\s*=\s*([a-z]+)", re.IGNORECASE | re.ASCII)
 # A gateway in between may decode an address once more before it passes it on.
@@ -30,12 +35,7 @@ def meant_methods(scope: Scope) -> set[str]:
     """The methods that an app, or a server behind it, may take the request for: headers and the address may name
     another one.
     """
-    named = {
-        value.strip().upper().decode("latin-1")
-        for name, value in scope["headers"]
-        # Servers behind CGI's interface do not tell these two apart.
-        if name.lower().replace(b"_", b"-") in _OVERRIDES
-    }
+    named = {value.strip().upper().decode("latin-1") for name, value in scope["headers"] if name.lower() in _OVERRIDES}
     # An empty value names none.
     return {scope["method"], *filter(None, named), *_methods_in_address(scope)}
 

@@ -137,8 +137,9 @@ def _as_answered(scope: Scope) -> Sequence[tuple[str, str]] | None:
     Who could spell a request for a result so that it is answered and not seen here would have it for the estimate.
     """
     own = scope["method"].upper()
-    # As Google's servers, for one, take what a header says.
-    methods = [method for method in dict.fromkeys((own, *sorted(meant_methods(scope)))) if method in ("GET", "POST")]
+    # As Google's servers, for one, take what a header says. Nothing turns a GET into another look.
+    meant = (own,) if own == "GET" else dict.fromkeys((own, *sorted(meant_methods(scope))))
+    methods = [method for method in meant if method in ("GET", "POST")]
     path = scope["path"]
     if not methods or is_plain(path):
         return [(method, path) for method in methods]
