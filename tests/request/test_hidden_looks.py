@@ -109,6 +109,14 @@ async def test_what_may_be_no_results_at_all_costs_the_estimate(memory, content)
     assert await memory.figures() == ("0.40", "0.00")
 
 
+@pytest.mark.parametrize("path", [f"/{CONTENT}", CONTENT.replace("/", "//"), f"{CONTENT}/"])
+async def test_results_behind_doubled_slashes_cost_what_they_show(memory, path):
+    """As of clients whose base address ends in one: nothing else is answered there."""
+    await end_batch(memory)
+    await look(memory, path, lines(results(100, 200)))
+    assert await memory.figures() == ("0.15", "0.00")
+
+
 async def test_what_may_be_another_completion_costs_the_estimate(memory):
     created = ScriptedApp(*json_answer({"request_id": "d1"}))
     body = {**ask(600), "model": "plain", "deferred": True}

@@ -11,9 +11,10 @@ POST that hangs up a call ──> direct_calls
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -40,6 +41,7 @@ from budget_middleware.request.unmetered import refuse_unclear
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
+_SLASHES: Final = re.compile("//+")
 _Passing = Callable[[ASGIApp, Scope, Receive, Send], Awaitable[None]]
 
 
@@ -100,7 +102,7 @@ class JobRoutes:
 
     def _look(self, method: str, path: str, scope: Scope) -> _Found | None:
         """What may be a look at a job, or a request that ends one."""
-        ledger, max_bytes, is_sure = self._ledger, self._max_bytes, is_plain(scope["path"])
+        ledger, max_bytes, is_sure = self._ledger, self._max_bytes, _is_sure(scope["path"], path)
         if api := looked_up_at(path):
             return _Found(api, partial(pass_and_book, ledger=ledger, max_body_bytes=max_bytes, api=api))
         if method == "GET" and (job := deferred_at(path)):
@@ -129,6 +131,11 @@ class JobRoutes:
             return _Found(step, partial(pass_completion, upload=upload, ledger=ledger))
         read = partial(pass_part, upload=upload, quoting=self._quoting, ledger=ledger, max_line_bytes=max_bytes)
         return _Found(step, read)
+
+
+def _is_sure(sent: str, path: str) -> bool:
+    """Whether a path that was sent is read as this one wherever it is answered at all: many clients double a slash."""
+    return sent == path or _SLASHES.sub("/", sent) == path
 
 
 def _as_answered(scope: Scope) -> Sequence[tuple[str, str]] | None:
