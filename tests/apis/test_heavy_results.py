@@ -5,7 +5,6 @@ import json
 import pytest
 
 from budget_middleware.apis.jobs.batch_states import read_result
-from budget_middleware.apis.jobs.result_lines import result_in
 from tests.apis.timing import cpu_ms
 
 MANY: list[dict[str, object]] = [{}] * 70_000
@@ -79,4 +78,4 @@ def test_what_is_no_result_is_not_taken_for_a_call_without_an_answer(api, line):
 def test_a_line_of_millions_of_values_takes_a_moment():
     """To make an object of each took seconds."""
     line = json.dumps(of_openai({**CHAT, "choices": []})).encode().replace(b"[]", b"[" + b"{}," * 3_000_000 + b"{}]")
-    assert cpu_ms(lambda: result_in(line), runs=2) < 1_000
+    assert cpu_ms(lambda: read_result("openai-batches", line), runs=2) < 1_000
