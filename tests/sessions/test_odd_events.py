@@ -73,7 +73,7 @@ async def test_odd_encodings_pass_no_limit(store, prices, encoding):
 async def test_what_is_too_deep_for_us_may_not_be_for_the_server(store, prices, extra):
     provider = ScriptedProvider(repeating)
     socket = await opened(guard_of(provider, prices, store))
-    socket.send(with_field(f'"metadata": {"[" * 5_000}{"]" * 5_000}{extra}'))
+    socket.send(with_field(f'"metadata": {"[" * 400_000}{"]" * 400_000}{extra}'))
     event = await socket.event()
     assert (event["status"], event["error"]["code"]) == (400, "budget_unknown_model")
     assert provider.received == []
