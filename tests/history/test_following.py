@@ -76,6 +76,7 @@ async def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(clock, 
     assert follower.lag.entries > 100
     assert follower.gauges.lag_entries() == follower.lag.entries
     other.execute("rollback")
+    other.close()
     await follow(follower)
     assert follower.lag.entries == 0
     assert histories.balances() == await spent_in(store)
