@@ -34,7 +34,7 @@ demo: $(READY) ## two gateways and a provider under traffic, in your terminal
 ALONE := tests/overload/test_bursts.py
 # Every other test of workers waits for one of them most of the time, so a core has time for two; quick ones wait less.
 test: PROCESSES = $(shell $(BIN)/python -c "import os; print(os.cpu_count() * 2)")
-test-fast: PROCESSES = $(shell $(BIN)/python -c "import os; print(os.cpu_count() * 3 // 2)")
+test-fast test-oldest: PROCESSES = $(shell $(BIN)/python -c "import os; print(os.cpu_count() * 3 // 2)")
 
 test: $(READY) ## all tests, on all cores
 ifeq ($(strip $(ARGS)),)
@@ -54,6 +54,22 @@ test-fast: $(READY) ## tests that start neither a server nor a process: a minute
 test-pythons: $(READY) ## test-fast on each other supported Python that is here
 	@set -e; pythons=$$($(BIN)/python .ci/interpreters.py); \
 	for python in $$pythons; do $(MAKE) --no-print-directory test-fast PYTHON="$$python"; done
+
+# The oldest versions that pyproject.toml allows, beside the newest tools of the tests. What those find deprecated in
+# them is nothing of ours, and two files want the FastAPI that traces by itself, and the newest encoder.
+OLDEST := $(VENV)-oldest
+OLD := -W "ignore:The anyio:DeprecationWarning" -W "ignore:websockets:DeprecationWarning"
+OLD += $(addprefix --ignore=tests/telemetry/,test_set_ups.py test_otlp_exporter.py)
+test-oldest: $(OLDEST)/.ready ## test-fast with the oldest dependencies
+	@FUZZ_EXAMPLES=5 $(OLDEST)/bin/python -m pytest --fast $(OLD) --numprocesses $(PROCESSES) --dist worksteal $(FAST) $(ARGS)
+
+$(OLDEST)/.ready: pyproject.toml .ci/oldest.py $(READY)
+	@echo "Installing into $(@D): a minute or two, once."
+	@test -x $(@D)/bin/python || $(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(@D)/bin/python -m pip install --quiet --editable '.[admin,brotli,demo,import,otlp,parquet,postgres]' --group dev
+	@$(BIN)/python .ci/oldest.py >$(@D)/oldest.txt
+	@$(@D)/bin/python -m pip install --quiet --requirement $(@D)/oldest.txt 2>$(@D)/conflicts.txt || { cat $(@D)/conflicts.txt >&2; false; }
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check .
