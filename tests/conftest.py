@@ -19,6 +19,7 @@ from uuid import uuid4
 import hypothesis
 import pytest
 import redis
+from _pytest.runner import runtestprotocol
 
 from tests.databases.postgres_server import PostgresServer
 from tests.e2e.servers import UnixValkey
@@ -62,6 +63,7 @@ for _name in {name for name in os.environ if name.startswith("BUDGET_")} - {EXAC
 SESSION = f"test-{uuid4().hex[:8]}"
 _TESTS = Path(__file__).parent
 _PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_IS_ONE_OF_SEVERAL = "PYTEST_XDIST_WORKER" in os.environ
 _PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """Which of a run's processes this is; one that takes the place of a process that died has a number beyond them."""
 
@@ -119,6 +121,20 @@ def pytest_make_collect_report(
         begin = len(report.result) * (_PROCESS % _PROCESSES) // _PROCESSES
         report.result = report.result[begin:] + report.result[:begin]
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Let a process of a run with several tell of each test what decides: two messages, not six.
+
+    A setup and a teardown that pass are told by what the test itself came to.
+    """
+    if not _IS_ONE_OF_SEVERAL:
+        return None
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 def _refuse(*_: object, **__: object) -> None:
