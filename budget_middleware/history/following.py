@@ -85,7 +85,10 @@ class HistoryFollower:
                 if self._copiers:
                     await self._copiers.give_up()
         if self._copiers:
-            await self._thread.run(self._copiers.database.close)
+            with suppress(TimeoutError):
+                # It waits for what the database is at, which may hang.
+                async with asyncio.timeout(timeout_s):
+                    await self._thread.run(self._copiers.database.close)
         self._thread.close()
 
     async def look(self) -> float:

@@ -125,6 +125,23 @@ async def test_a_server_that_dies_is_waited_for(clock, own_postgres: PostgresSer
     histories.close()
 
 
+async def test_a_server_that_hangs_keeps_no_shutdown(clock, own_postgres: PostgresServer):
+    histories = Histories(own_postgres.url())
+    store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=7)
+    follower = HistoryFollower(store, histories.database, namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400)
+    await traffic.play(store, 5)
+    while await follower.look() == CATCH_UP_S:
+        pass
+    await traffic.play(store, 5)
+    own_postgres.pause()
+    try:
+        async with asyncio.timeout(30):
+            await follower.stop(timeout_s=0.2)
+    finally:
+        own_postgres.resume()
+    histories.close()
+
+
 def test_a_server_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(DatabaseFault) as fault:
         open_database(f"postgresql://me@/history?host={tmp_path}")
