@@ -149,12 +149,18 @@ def _refuse_processes() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if _PROCESSES > 1:
-        items.sort(key=lambda item: item.path.relative_to(_TESTS).parts[0])
+        items.sort(key=lambda item: (not _may_take_long(item), item.path.relative_to(_TESTS).parts[0]))
     if config.getoption("--fast"):
         slow = {item for item in items if _TAKES_SECONDS.search(item.nodeid) or _asks_other_processes(item)}
         config.hook.pytest_deselected(items=list(slow))
         items[:] = [item for item in items if item not in slow]
         _refuse_processes()
+
+
+def _may_take_long(item: pytest.Item) -> bool:
+    """Whether it asks for more time than others have: half a minute of work must not begin when all else is done."""
+    asked = item.get_closest_marker("timeout")
+    return asked is not None and asked.args[0] > float(item.config.getini("timeout"))
 
 
 def _asks_other_processes(item: pytest.Item) -> bool:
