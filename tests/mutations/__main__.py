@@ -30,6 +30,7 @@ LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
 HISTORY = ("tests/history",)
 ALERTS = ("tests/alerts",)
 ADMIN = ("tests/admin",)
+DATABASES = ("tests/databases",)
 OPERATIONS = ("tests/operations", "tests/cli")
 REQUEST = ("tests/request", "tests/sessions", "tests/bills", "tests/middleware", "tests/apis", "tests/payers")
 STAGES = (
@@ -43,12 +44,14 @@ STAGES = (
     HISTORY,
     ALERTS,
     ADMIN,
+    DATABASES,
 )
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {
     "admin": ADMIN,
     "alerts": ALERTS,
     "core": CORE,
+    "databases": DATABASES,
     "stores": STORES,
     "ledger": LEDGER,
     "history": HISTORY,

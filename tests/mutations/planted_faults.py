@@ -3037,6 +3037,36 @@ FAULTS = (
         "            pass\n",
     ),
     Fault(
+        "what others wrote in the place of what a failover has lost is not read",
+        "ledger/parts.py",
+        " or not await self._are_last_still_there():",
+        ":",
+    ),
+    Fault(
+        "a shutdown waits for last attempts for ever",
+        "ledger/tasks.py",
+        "await asyncio.wait(tasks, timeout=last_s)",
+        "await asyncio.wait(tasks)",
+    ),
+    Fault(
+        "a shutdown shares what was learnt for as long as that takes",
+        "ledger/parts.py",
+        "asyncio.timeout(over_s - time.monotonic())",
+        "asyncio.timeout(None)",
+    ),
+    Fault(
+        "a history that hangs keeps a shutdown",
+        "history/following.py",
+        "                async with asyncio.timeout(timeout_s):\n                    await self._thread.run(",
+        "                async with asyncio.timeout(None):\n                    await self._thread.run(",
+    ),
+    Fault(
+        "each account has the price book read anew",
+        "operations/accounts.py",
+        "model_warnings([account], lambda: context.prices)",
+        "model_warnings([account], lambda: type(context)(context.settings, context.store, context.ledger).prices)",
+    ),
+    Fault(
         "work that nobody knew of begins while a process forks",
         "databases/forks.py",
         "            with _forking:\n                _gates.add(self)\n",
