@@ -7,6 +7,7 @@ reserved $.02165.
 import asyncio
 import re
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -82,7 +83,11 @@ def gunicorn_that_leaves_time(socket: Path, grace_s: int) -> list[str]:
     return gunicorn(socket, grace_s + 20, worker="tests.e2e.graceful_worker.GracefulWorker")
 
 
-@pytest.mark.parametrize("command", [hypercorn, gunicorn_that_leaves_time])
+# `asyncio.Server.wait_closed` waits for every client since Python 3.12, and hypercorn for it before its grace begins.
+WAITS_FOR_EVER = pytest.mark.skipif(sys.version_info >= (3, 12), reason="hypercorn cuts nothing off there")
+
+
+@pytest.mark.parametrize("command", [pytest.param(hypercorn, marks=WAITS_FOR_EVER), gunicorn_that_leaves_time])
 async def test_f39_behind_other_servers(start_gateway, store: RedisStore, command: ServerCommand):
     gateway = start_gateway(command=command, grace_s=1, **SETTINGS)
     async with streams(gateway, 20):
