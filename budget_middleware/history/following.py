@@ -89,6 +89,8 @@ class HistoryFollower:
                 # It waits for what the database is at, which may hang.
                 async with asyncio.timeout(timeout_s):
                     await self._thread.run(self._copiers.database.close)
+        # Who starts again connects anew.
+        self._copiers = None
         self._thread.close()
 
     async def look(self) -> float:

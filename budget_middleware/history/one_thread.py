@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from budget_middleware.databases.forks import ForkGate
 
 _T = TypeVar("_T")
+_Pieces = SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]
 
 
 class Resting(Protocol):
@@ -25,19 +26,19 @@ class OneThread:
     def __init__(self) -> None:
         self._rests: Resting | None = None
         self._gate = ForkGate(self._rest)
-        self._pieces: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        # Of the thread that works now; None before the first piece, and again after `close`.
+        self._pieces: _Pieces | None = None
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="budget-history", daemon=True)
-            self._thread.start()
+        if self._pieces is None:
+            self._pieces = SimpleQueue()
+            threading.Thread(target=self._work, args=(self._pieces,), name="budget-history", daemon=True).start()
         done: Future[_T] = Future()
         self._pieces.put((done, work))
         return await asyncio.wrap_future(done)
 
-    def _work(self) -> None:
-        while (piece := self._pieces.get()) is not None:
+    def _work(self, pieces: _Pieces) -> None:
+        while (piece := pieces.get()) is not None:
             done, work = piece
             if done.set_running_or_notify_cancel():
                 try:
@@ -60,5 +61,7 @@ class OneThread:
             self._rests.rest()
 
     def close(self) -> None:
-        """Take no more work; what was begun ends by itself."""
-        self._pieces.put(None)
+        """End the thread, once it has done what was begun. More work has a new one."""
+        if self._pieces is not None:
+            self._pieces.put(None)
+            self._pieces = None

@@ -1,5 +1,6 @@
 """The task of a worker that copies: who has the lease, what it does where the database is away, what it drops."""
 
+import asyncio
 import logging
 import sqlite3
 from typing import Any
@@ -49,6 +50,18 @@ async def test_a_shutdown_copies_what_is_left_and_leaves_the_lease(clock, histor
     await traffic.play(store, 50)
     assert await follow(second) == EVERY_S
     assert histories.balances() == await spent_in(store)
+
+
+async def test_who_was_stopped_follows_again(clock, histories):
+    """As the same gateway does in a second lifespan."""
+    store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=2)
+    follower = follower_of(store, histories)
+    for _ in range(2):
+        await traffic.play(store, 5)
+        async with asyncio.timeout(30):
+            assert await follow(follower) == EVERY_S
+        assert histories.balances() == await spent_in(store)
+        await follower.stop(timeout_s=10)
 
 
 async def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(clock, tmp_path, histories, caplog):
