@@ -73,6 +73,13 @@ class Lifespan:
         await self._send({"type": "lifespan.shutdown.complete"})
 
 
+async def all_ended(*endings: Awaitable[object]) -> None:
+    """Wait for all of them, at once: none that fails cuts another one off. Raises what failed, once all have ended."""
+    for error in await asyncio.gather(*endings, return_exceptions=True):
+        if isinstance(error, BaseException):
+            raise error
+
+
 def call_at_sigterm(report: Callable[[], object]) -> None:
     """Call ``report`` in the running event loop when this process gets SIGTERM; the server's own handler comes after.
 

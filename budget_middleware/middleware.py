@@ -1,6 +1,5 @@
 """`BudgetMiddleware`: the ASGI callable. It holds what all requests share, and no state of a request."""
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from functools import partial
@@ -15,7 +14,7 @@ from budget_middleware.apis.json_rpc.calls import rpc_apis
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.followers import Followers
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
-from budget_middleware.lifespan import Lifespan, call_at_sigterm
+from budget_middleware.lifespan import Lifespan, all_ended, call_at_sigterm
 from budget_middleware.misconfigured import refuse_misconfigured
 from budget_middleware.opening import ledger_of, limit_warnings, own_apis_of, payers_of
 from budget_middleware.operations.operators import OperatorSource
@@ -233,7 +232,6 @@ class BudgetMiddleware:
         for warning in server_warnings():
             _log.warning("%s", warning)
         await self._require_store(receive, send)
-
         await Lifespan(receive, send, start=self._start, drain=self._drain).run(self._app, scope)
 
     def _start(self) -> None:
@@ -244,7 +242,9 @@ class BudgetMiddleware:
             self._followers.start()
 
     async def _drain(self) -> None:
-        await self._followers.stop()
         timeout_s = self._settings.drain_timeout_s
         closing = [] if self._admin is None else [self._admin.aclose(timeout_s=timeout_s)]
-        await asyncio.gather(self.ledger.drain(timeout_s=timeout_s), *closing)
+        try:
+            await self._followers.stop()
+        finally:
+            await all_ended(self.ledger.drain(timeout_s=timeout_s), *closing)

@@ -131,6 +131,41 @@ async def test_shutdown_waits_for_what_is_owed(memory, kind):
     assert (view.balance.spent, view.balance.reserved) == (600_000_000, 0)
 
 
+@pytest.mark.parametrize("failing", ["an admin app", "a follower"])
+async def test_what_fails_to_stop_cuts_no_shutdown_short(tmp_path, prices, monkeypatch, failing):
+    """What is in flight is waited for and booked all the same, and the server hears of the failure."""
+    gate, failed = Gate(), asyncio.Event()
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await gate.wait()
+            await ScriptedApp(*completion(600))(scope, receive, send)
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+    async def fails(**_):
+        failed.set()
+        raise OSError("the connection is gone")
+
+    url = f"sqlite:///{tmp_path}/budget.db"
+    guard = BudgetMiddleware(app, store_url=url, limits="key=1/month", prices=prices, admin_token="hunter2hunter2")
+    monkeypatch.setattr(*((guard._admin, "aclose") if failing == "an admin app" else (guard._followers, "stop")), fails)
+    answering = asyncio.create_task(call(guard, ask(600), headers=bearer()))
+    await gate.reached()
+    stopping = asyncio.create_task(lifespan(guard))
+    await failed.wait()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not stopping.done()
+    gate.open()
+    assert (await answering).status == 200
+    with pytest.raises(OSError, match="the connection is gone"):
+        await stopping
+    (view,) = await guard.ledger.store.counters(KEY)
+    await guard.ledger.store.aclose()
+    assert (view.balance.spent, view.balance.reserved) == (600_000_000, 0)
+
+
 def test_a_test_client_without_with(open_store, prices):
     """Each request runs in an event loop of its own."""
     app = gateway(store=open_store(), prices=prices)
