@@ -179,6 +179,22 @@ async def test_a_store_that_is_away_for_a_moment_books_it_all_the_same(memory, m
     assert await memory.figures() == ("0.53", "0.00")
 
 
+async def test_what_a_shutdown_leaves_unbooked_is_logged(memory, caplog):
+    """No other look would book it: this one has claimed it."""
+    await break_off(memory, CREATED, WORD)
+    guard, asked = memory.guard(ScriptedApp(*json_answer(done())), store_timeout_s="0.05"), asyncio.Event()
+
+    async def fail():
+        asked.set()
+        raise StoreUnavailable("away")
+
+    memory.store_of(guard).before["adjust"] = fail
+    await call(guard, path=f"{PATH}/resp_1", method="GET", headers=bearer())
+    await asked.wait()
+    await guard.ledger.drain(timeout_s=0)
+    assert "$0.4788 beyond what" in caplog.text
+
+
 async def test_it_is_booked_once_on_each_shard(prices, clock):
     """Its counters lie on several of them: those of the key, of the model, and of all together."""
     opener = opener_of_memory_shards(clock)

@@ -95,14 +95,20 @@ async def _correct(ledger: Ledger, known: "_BrokenOff", more: Amounts, bill: str
     if not any(more.of(target.unit) for target in targets):
         return
     # The same for each try: it is done once.
-    id_ = fact_name("correction", known.id)
-    for delay_s in (0.0, *RETRY_S):
-        await asyncio.sleep(delay_s)
-        with suppress(*NO_ANSWER):
-            await ledger.adjust((), amount=more, targets=targets, reason=f"{CORRECTS}{known.id}", id_=id_, bill=bill)
-            return
-    usd = usd_from_nanos(more.usd)
-    _log.warning("the store gives no answer: $%s beyond what %s has booked are not booked", usd, known.id)
+    id_, is_booked = fact_name("correction", known.id), False
+    try:
+        for delay_s in (0.0, *RETRY_S):
+            await asyncio.sleep(delay_s)
+            with suppress(*NO_ANSWER):
+                reason = f"{CORRECTS}{known.id}"
+                await ledger.adjust((), amount=more, targets=targets, reason=reason, id_=id_, bill=bill)
+                is_booked = True
+                return
+    finally:
+        # Also where a shutdown cuts it off.
+        if not is_booked:
+            usd = usd_from_nanos(more.usd)
+            _log.warning("the store gives no answer: $%s beyond what %s has booked are not booked", usd, known.id)
 
 
 def _fact_of(job: Job) -> str:
