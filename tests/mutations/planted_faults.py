@@ -3501,8 +3501,14 @@ FAULTS = (
     Fault(
         "a path that may be looks at two jobs passes",
         "request/jobs/routes.py",
-        "(asked is None or len(found_by_what) > 1)",
+        "(asked is None or len(found_by_what) > 1 or (found_by_what and not is_sure))",
         "False",
+    ),
+    Fault(
+        "a file that its client has written is the end of a job",
+        "request/jobs/routes.py",
+        " or (found_by_what and not is_sure))",
+        ")",
     ),
     Fault(
         "whatever another reading of a path answers is results",

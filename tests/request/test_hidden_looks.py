@@ -19,10 +19,12 @@ DONE = {**RESPONSE, "status": "completed", "output": [], "usage": {"input_tokens
 BATCH_DONE = ended(model="plain", usage={"input_tokens": 18, "output_tokens": 300})
 
 
-async def look(bench, path, answer, *, method="GET", raw_path=None, headers=None):
+async def look(bench, path, answer, *, method="GET", raw_path=None, headers=None, **settings):
     app = ScriptedApp(*answer)
     scope = {"raw_path": (raw_path or path).encode()}
-    await call(bench.guard(app), path=path, method=method, headers={**bearer(), **(headers or {})}, scope=scope)
+    await call(
+        bench.guard(app, **settings), path=path, method=method, headers={**bearer(), **(headers or {})}, scope=scope
+    )
     await bench.settle()
     return app.scopes[0]
 
@@ -75,7 +77,7 @@ async def test_a_batch_is_seen_however_its_path_is_spelled(memory, path):
 async def test_a_look_behind_another_path_is_seen(memory, spelling):
     """To an app that cuts the path there it is the look; one that takes steps back sees something else."""
     await begin_response(memory)
-    await look(memory, f"/v1/responses/resp_1{spelling}", json_answer(DONE))
+    await look(memory, f"/v1/responses/resp_1{spelling}", json_answer(DONE), mode="shadow")
     assert await memory.figures() == ("0.10", "0.00")
 
 
@@ -101,19 +103,41 @@ async def test_a_path_that_may_be_looks_at_two_jobs_is_refused(memory, path):
     assert played.status == 200
 
 
+@pytest.mark.parametrize("seen_as", ["responses/resp_1", "batches/batch_1", "batches", "videos/video_1", "files"])
+async def test_a_path_that_may_be_a_look_or_something_else_is_refused(memory, seen_as):
+    """Such as a file that its client has written, and that reads like the end of a job which cost nothing."""
+    await begin_response(memory)
+    path = f"/v1/containers/c/files/f/content?/../../{seen_as}"
+    app = ScriptedApp(*json_answer({**DONE, "usage": {"input_tokens": 1, "output_tokens": 1}}))
+    played = await call(memory.guard(app), path=path, method="GET", headers=bearer())
+    await memory.settle()
+    assert (played.status, app.scopes) == (400, [])
+    assert await memory.figures() == ("0.00", "0.60")
+
+
+@pytest.mark.parametrize("path", ["/static/a b?c#d/x", "/proxy/https://there/x;y", "/v1/files/a?/../b"])
+async def test_an_odd_path_that_is_no_look_in_any_reading_passes(memory, path):
+    app = ScriptedApp(*json_answer({}))
+    assert (await call(memory.guard(app), path=path, method="GET", headers=bearer())).status == 200
+    assert app.scopes[0]["path"] == path
+
+
 @pytest.mark.parametrize("content", [b"{}\n", results(1), b'{"object": "model"}', b"<html>"])
 async def test_what_may_be_no_results_at_all_costs_the_estimate(memory, content):
     """The app may have read the path as that of something else, which the client has chosen."""
     await end_batch(memory)
-    await look(memory, f"{CONTENT}?/../../../x", lines(content, pieces=1))
+    await look(memory, f"{CONTENT}?/../../../x", lines(content, pieces=1), mode="shadow")
     assert await memory.figures() == ("0.40", "0.00")
 
 
+@pytest.mark.parametrize("root_path", ["", "/api"])
 @pytest.mark.parametrize("path", [f"/{CONTENT}", CONTENT.replace("/", "//"), f"{CONTENT}/"])
-async def test_results_behind_doubled_slashes_cost_what_they_show(memory, path):
+async def test_results_behind_doubled_slashes_cost_what_they_show(memory, path, root_path):
     """As of clients whose base address ends in one: nothing else is answered there."""
     await end_batch(memory)
-    await look(memory, path, lines(results(100, 200)))
+    guard = memory.guard(ScriptedApp(*lines(results(100, 200))))
+    await call(guard, path=path, method="GET", headers=bearer(), scope={"root_path": root_path})
+    await memory.settle()
     assert await memory.figures() == ("0.15", "0.00")
 
 
@@ -123,7 +147,7 @@ async def test_what_may_be_another_completion_costs_the_estimate(memory):
     await call(memory.guard(created), body, path="/v1/chat/completions", headers=bearer())
     assert await memory.figures() == ("0.00", "0.60")
     answer = completion(1)
-    await look(memory, "/v1/chat/deferred-completion/d1?/../../../x", answer)
+    await look(memory, "/v1/chat/deferred-completion/d1?/../../../x", answer, mode="shadow")
     assert await memory.figures() == ("0.60", "0.00")
 
 
@@ -133,7 +157,7 @@ async def test_so_it_does_in_tokens(bench):
     body = {**ask(600), "model": "plain", "deferred": True}
     await call(bench.guard(created, **limits), body, path="/v1/chat/completions", headers=bearer())
     held = [view.balance.reserved for view in await bench.reader.counters()]
-    await look(bench, "/v1/chat/deferred-completion/d1?/../../../x", completion(1))
+    await look(bench, "/v1/chat/deferred-completion/d1?/../../../x", completion(1), mode="shadow")
     assert [view.balance.spent for view in await bench.reader.counters()] == held
 
 

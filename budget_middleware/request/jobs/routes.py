@@ -11,10 +11,9 @@ POST that hangs up a call ──> direct_calls
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -41,7 +40,6 @@ from budget_middleware.request.unmetered import refuse_unclear
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
-_SLASHES: Final = re.compile("//+")
 _Passing = Callable[[ASGIApp, Scope, Receive, Send], Awaitable[None]]
 
 
@@ -75,8 +73,13 @@ class JobRoutes:
             await found.passing(self._app, scope, receive, send)
             return
         asked = _as_answered(scope)
-        found_by_what = {found.what: found for each in asked or () if (found := self._find(*each, scope))}
-        if self._refuses_unclear and (asked is None or len(found_by_what) > 1):
+        # Many clients double a slash, which leaves one reading. To who has several, the app may answer by another one:
+        # with a text of the client's own, say, that reads like the end of a job.
+        is_sure = asked is not None and len({path for _, path in asked}) == 1
+        found_by_what = {
+            found.what: found for each in asked or () if (found := self._find(*each, scope, is_sure=is_sure))
+        }
+        if self._refuses_unclear and (asked is None or len(found_by_what) > 1 or (found_by_what and not is_sure)):
             await refuse_unclear(scope, send, ledger=self._ledger)
             return
         passing = next((found.passing for found in found_by_what.values()), None)
@@ -93,16 +96,16 @@ class JobRoutes:
             return _Found(address, partial(pass_hangup, address=address, ledger=self._ledger, gone=self._gone))
         return None
 
-    def _find(self, method: str, path: str, scope: Scope) -> _Found | None:
+    def _find(self, method: str, path: str, scope: Scope, *, is_sure: bool) -> _Found | None:
         if method == "POST" and is_upload(path):
             return self._upload(scope)
         if method == "POST" and (step := upload_step_at(path)):
             return self._step(step)
-        return self._look(method, path, scope)
+        return self._look(method, path, is_sure=is_sure)
 
-    def _look(self, method: str, path: str, scope: Scope) -> _Found | None:
-        """What may be a look at a job, or a request that ends one."""
-        ledger, max_bytes, is_sure = self._ledger, self._max_bytes, _is_sure(scope["path"], path)
+    def _look(self, method: str, path: str, *, is_sure: bool) -> _Found | None:
+        """What may be a look at a job, or a request that ends one; ``is_sure`` if its path has no other reading."""
+        ledger, max_bytes = self._ledger, self._max_bytes
         if api := looked_up_at(path):
             return _Found(api, partial(pass_and_book, ledger=ledger, max_body_bytes=max_bytes, api=api))
         if method == "GET" and (job := deferred_at(path)):
@@ -131,11 +134,6 @@ class JobRoutes:
             return _Found(step, partial(pass_completion, upload=upload, ledger=ledger))
         read = partial(pass_part, upload=upload, quoting=self._quoting, ledger=ledger, max_line_bytes=max_bytes)
         return _Found(step, read)
-
-
-def _is_sure(sent: str, path: str) -> bool:
-    """Whether a path that was sent is read as this one wherever it is answered at all: many clients double a slash."""
-    return sent == path or _SLASHES.sub("/", sent) == path
 
 
 def _as_answered(scope: Scope) -> Sequence[tuple[str, str]] | None:
