@@ -3615,8 +3615,14 @@ FAULTS = (
     Fault(
         "a stored answer that broke off is corrected once an hour",
         "request/jobs/stored_answers.py",
-        "        if await ledger.tickets.keep_fact(",
-        "        if True or await ledger.tickets.keep_fact(",
+        "is_ours = await ledger.tickets.keep_fact(",
+        "is_ours = True or await ledger.tickets.keep_fact(",
+    ),
+    Fault(
+        "a correction whose claim got no answer is never booked",
+        "request/jobs/stored_answers.py",
+        "        for delay_s in (0.0, *RETRY_S):\n",
+        "        for delay_s in (0.0,):\n",
     ),
     Fault(
         "what the app has added is taken back with what was estimated",

@@ -195,6 +195,41 @@ async def test_what_a_shutdown_leaves_unbooked_is_logged(memory, caplog):
     assert "$0.4788 beyond what" in caplog.text
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_claim_that_gets_no_answer_keeps_nobody_from_booking_it(bench, monkeypatch, when):
+    """Where it was kept all the same, no other look could claim it any more."""
+    monkeypatch.setattr("budget_middleware.request.jobs.stored_answers.RETRY_S", (0.0,))
+    await break_off(bench, CREATED, WORD)
+    guards = [bench.guard(ScriptedApp(*json_answer(done()))) for _ in range(2)]
+    failing = [StoreUnavailable("away")]
+
+    async def fail():
+        if failing:
+            raise failing.pop()
+
+    getattr(bench.store_of(guards[0]), when)["keep_fact"] = fail
+    for guard in guards:
+        await call(guard, path=f"{PATH}/resp_1", method="GET", headers=bearer())
+        await bench.settle()
+    assert await bench.figures() == ("0.53", "0.00")
+
+
+async def test_a_look_while_the_store_is_away_is_no_word_about_the_next(memory):
+    await break_off(memory, CREATED, WORD)
+    guard = memory.guard(ScriptedApp(*json_answer(done())))
+    failing = [StoreUnavailable("away")] * 2
+
+    async def fail():
+        if failing:
+            raise failing.pop()
+
+    memory.store_of(guard).before["kept_facts"] = fail
+    for _ in range(3):
+        await call(guard, path=f"{PATH}/resp_1", method="GET", headers=bearer())
+        await guard.ledger.drain()
+    assert await memory.figures() == ("0.53", "0.00")
+
+
 async def test_it_is_booked_once_on_each_shard(prices, clock):
     """Its counters lie on several of them: those of the key, of the model, and of all together."""
     opener = opener_of_memory_shards(clock)

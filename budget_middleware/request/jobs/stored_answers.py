@@ -73,7 +73,10 @@ async def correct_broken_off(ledger: Ledger, job: Job, seen: Seen) -> None:
     name, closed = _fact_of(job), ledger.tickets.closed
     if seen.continues_unread or closed.has(name):
         return
-    known = _unpacked(await ledger.tickets.fact(name))
+    try:
+        known = _unpacked((await ledger.tickets.look_up_facts([name])).get(name))
+    except NO_ANSWER:
+        return
     if known is None:
         closed.add_unknown(name)
         return
@@ -82,33 +85,32 @@ async def correct_broken_off(ledger: Ledger, job: Job, seen: Seen) -> None:
         return
     charge = Charge(evidence.actual_nanos, USAGE)
     more = Amounts(charge.nanos - known.usd, bill.tokens(charge, seen, ledger.tokens_counted) - known.tokens)
-    with suppress(*NO_ANSWER):
-        # Of all who look at it, one corrects it.
-        claim = secrets.token_hex(8)
-        if await ledger.tickets.keep_fact(fact_name("corrected", known.id), claim, keep_ms=known.kept_ms):
-            await _correct(ledger, known, more, bill.packed(charge))
+    if await _correct(ledger, known, more, bill.packed(charge)):
         closed.add_ended(name)
 
 
-async def _correct(ledger: Ledger, known: "_BrokenOff", more: Amounts, bill: str) -> None:
-    targets = unpack_targets(known.targets)
-    if not any(more.of(target.unit) for target in targets):
-        return
-    # The same for each try: it is done once.
-    id_, is_booked = fact_name("correction", known.id), False
+async def _correct(ledger: Ledger, known: "_BrokenOff", more: Amounts, bill: str) -> bool:
+    """Whether it is corrected, by this look or by another one: of all, one does."""
+    # The same for each try: who has claimed it, where the answer to that was lost, has claimed it; and it is done once.
+    claim, id_ = secrets.token_hex(8), fact_name("correction", known.id)
+    targets, is_over = unpack_targets(known.targets), False
+    is_changed = any(more.of(target.unit) for target in targets)
     try:
         for delay_s in (0.0, *RETRY_S):
             await asyncio.sleep(delay_s)
             with suppress(*NO_ANSWER):
-                reason = f"{CORRECTS}{known.id}"
-                await ledger.adjust((), amount=more, targets=targets, reason=reason, id_=id_, bill=bill)
-                is_booked = True
-                return
+                is_ours = await ledger.tickets.keep_fact(fact_name("corrected", known.id), claim, keep_ms=known.kept_ms)
+                if is_ours and is_changed:
+                    reason = f"{CORRECTS}{known.id}"
+                    await ledger.adjust((), amount=more, targets=targets, reason=reason, id_=id_, bill=bill)
+                is_over = True
+                break
     finally:
         # Also where a shutdown cuts it off.
-        if not is_booked:
+        if is_changed and not is_over:
             usd = usd_from_nanos(more.usd)
             _log.warning("the store gives no answer: $%s beyond what %s has booked are not booked", usd, known.id)
+    return is_over
 
 
 def _fact_of(job: Job) -> str:
