@@ -3625,6 +3625,12 @@ FAULTS = (
         "        for delay_s in (0.0,):\n",
     ),
     Fault(
+        "a stream without an end outlives its client",
+        "request/jobs/plain_answers.py",
+        'or headers.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)',
+        "",
+    ),
+    Fault(
         "what the app has added is taken back with what was estimated",
         "request/settlement.py",
         "        own = Amounts(actual.usd - self.handle.added_nanos, ",

@@ -1,12 +1,13 @@
 """Results of a batch that its client finds by their file, without asking for the batch."""
 
+import asyncio
 import json
 
 import pytest
 from starlette.responses import FileResponse
 
 from budget_middleware.apis.jobs.batch_states import NamedOutput, outputs_named_in
-from budget_middleware.testing import PlayedRequest, ScriptedApp, call, json_answer
+from budget_middleware.testing import PlayedRequest, ScriptedApp, call, chunk, json_answer, start
 from tests.request.test_batch_requests import BATCHES, create, ended, lines, look, planned, results, upload
 from tests.request.test_hidden_looks import Download
 from tests.request.turns import turns_during
@@ -137,6 +138,50 @@ async def test_a_stream_of_the_background_ends_with_its_client(memory):
     event = f"data: {json.dumps({'type': 'response.completed', 'response': DONE})}\n\n".encode()
     await leave(memory, "/v1/responses/resp_1", event, media_type="text/event-stream")
     assert await memory.figures() == ("0.00", "0.60")
+
+
+@pytest.mark.parametrize(
+    "begins", [start(200, content_type="text/event-stream"), start(404), start(200, content_encoding="br")]
+)
+async def test_what_shows_nothing_of_a_job_ends_with_its_client(memory, begins):
+    """An app may have a stream without an end of its own, where others list files or batches."""
+    has_ended = asyncio.Event()
+
+    async def app(scope, receive, send):
+        await send(begins)
+        await send(chunk(b"data: 1\n\n"))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        has_ended.set()
+
+    for path in ("/jobs/files", "/v1/batches", "/v1/batches/b"):
+        has_ended.clear()
+        played = PlayedRequest(path=path, method="GET", headers=bearer(), leaves_after=2)
+        await asyncio.wait_for(played.run(memory.guard(app)), 5)
+        assert has_ended.is_set()
+
+
+async def test_so_it_does_where_a_server_tells_of_it_by_an_error(memory):
+    n_sent = 0
+
+    async def app(scope, receive, send):
+        nonlocal n_sent
+        await send(start(200, content_type="text/event-stream"))
+        while n_sent < 9:
+            await send(chunk(b"data: 1\n\n"))
+            n_sent += 1
+
+    played = PlayedRequest(path="/jobs/files", method="GET", headers=bearer(), breaks_after=3)
+    await played.run(memory.guard(app))
+    assert (n_sent, type(played.raised)) == (2, OSError)
+
+
+async def test_a_list_of_files_keeps_its_query(memory):
+    """Its fields are none of a job."""
+    app = ScriptedApp(*json_answer({}))
+    query = {"query_string": b"fields=name&alt=csv&$req=x"}
+    await call(memory.guard(app), path="/drive/files", method="GET", headers=bearer(), scope=query)
+    assert app.scopes[0]["query_string"] == b"fields=name&alt=csv"
 
 
 async def leave(bench, path, whole, *, media_type="application/json"):

@@ -18,7 +18,7 @@ from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.ledger import Job, Ledger
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS
-from budget_middleware.request.field_masks import without_field_mask
+from budget_middleware.request.field_masks import without_other_request
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.request.jobs.upload_plans import keep_plan
 from budget_middleware.stores.errors import NO_ANSWER
@@ -42,7 +42,9 @@ async def pass_file_list(
     """Let the app list files, and keep which of them are the results of which batch."""
     answer = KeptAnswer(max_body_bytes)
     keep = partial(_keep, ledger, answer)
-    await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=keep, reads_on=True)
+    # Its `fields` stay: those who name files after batches know none, and others list files of their own there.
+    meant = without_other_request(scope)
+    await pass_and_read(app, meant, receive, send, feed=answer.feed, at_end=keep, reads_on=True)
 
 
 async def _keep(ledger: Ledger, answer: KeptAnswer) -> None:

@@ -14,6 +14,7 @@ from budget_middleware.request.field_masks import in_one_piece
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 
 _OK: Final = 200
+_EVENT_STREAM: Final = b"text/event-stream"
 _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 _READABLE: Final = _GZIP | {b"", b"identity"}
 # It is inflated in small pieces, none of which is kept.
@@ -41,7 +42,11 @@ async def pass_and_read(
 
     async def send_and_read(message: Message) -> None:
         await answer.read(message)
-        await (client.send if client is not None else send)(message)
+        if client is None:
+            await send(message)
+            return
+        client.reads_on &= not answer.ends_with_client
+        await client.send(message)
 
     receive = client.receive if client is not None else receive
     try:
@@ -55,6 +60,7 @@ class _PassingAnswer:
 
     def __init__(self, feed: Callable[[bytes], None] | None, at_end: Callable[[], Awaitable[None]]) -> None:
         self.is_over = asyncio.Event()
+        self.ends_with_client = False
         self._feed = feed
         self._at_end = at_end
         self._is_read = False
@@ -62,9 +68,14 @@ class _PassingAnswer:
 
     async def read(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            encoding = HeaderTable(message.get("headers", ())).joined(b"content-encoding")
+            headers = HeaderTable(message.get("headers", ()))
+            encoding = headers.joined(b"content-encoding")
             self._inflater = Inflater(max_bytes_per_feed=_MOST_INFLATED_BYTES) if encoding in _GZIP else None
             self._is_read = message["status"] == _OK and (encoding in _READABLE or self._feed is None)
+            if not self._is_read or headers.get(b"content-type", b"").lower().startswith(_EVENT_STREAM):
+                # It is no job's, and may go on without an end.
+                self.ends_with_client = True
+                self.is_over.set()
         elif message["type"] == "http.response.body" and self._is_read:
             if self._feed is not None:
                 await self._read_body(self._feed, bytes(message.get("body", b"")))
