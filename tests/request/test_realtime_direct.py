@@ -77,6 +77,8 @@ input_audio = 100
 output = 0
 [models.hourly]
 audio_hour = 36
+[models.cheap]
+audio_hour = 3.6
 [models.reader]
 input = 1000
 cached_audio = 100
@@ -204,14 +206,28 @@ LOCATED = (
 )
 
 
-async def test_an_answer_of_webrtc_is_a_job_by_its_address(held, memory):
-    form = b"\r\n".join([
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+
+
+def offer(session):
+    """With the settings as a text."""
+    return b"\r\n".join([
         b"--x", b'content-disposition: form-data; name="sdp"', b"", b"v=0",
-        b"--x", b'content-disposition: form-data; name="session"', b"", b'{"type": "realtime", "model": "voice"}',
+        b"--x", b'content-disposition: form-data; name="session"', b"", session,
         b"--x--", b"",
     ])  # fmt: skip
-    headers = {"content-type": "multipart/form-data; boundary=x"}
-    assert await held(form, path=CALLS, answer=LOCATED, headers=headers) == ("0.00", "2.00")
+
+
+@pytest.mark.parametrize("session", [b'{"model": "voice", "model": "voice"}', b'{"model": "voice", "x": [}'])
+async def test_settings_that_may_be_read_otherwise_may_be_of_any_model(held, session):
+    """Also where the address names one: what it comes to nobody knows."""
+    found = await held(offer(session), path=CALLS, answer=LOCATED, query=b"model=cheap", headers=FORM)
+    assert found == ("0.00", "1.00")
+
+
+async def test_an_answer_of_webrtc_is_a_job_by_its_address(held, memory):
+    form = offer(b'{"type": "realtime", "model": "voice"}')
+    assert await held(form, path=CALLS, answer=LOCATED, headers=FORM) == ("0.00", "2.00")
     (ticket,) = await memory.reader.holds()
     # A hundred seconds, and ten minutes in which a secret may open it.
     assert ticket.deadline_ms - ticket.created_ms <= 700_000
