@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from budget_middleware.apis.openai.realtime.config import Agreed, Agreement
 from budget_middleware.core.model import Balance
 from budget_middleware.core.payers.accounts import key_id
 from tests.sessions.realtime import (
@@ -476,6 +477,22 @@ class TestOddClients:
             await asyncio.sleep(0)
         assert await tokens_of(store) == Balance(reserved=240)
         await socket.leave()
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            '{"output_modalities": ["audio"], "output_modalities": ["text"]}',
+            '{"audio": {"input": {"format": {"type": "audio/pcmu"}, "format": {"type": "audio/pcm"}}}}',
+        ],
+    )
+    def test_a_session_that_may_be_read_otherwise_may_speak_and_hear_for_longer(self, given):
+        """The same bytes of sound last longest in the format of telephones."""
+        agreement = Agreement(Agreed(modalities=["text"]))
+        agreement.wish(f'{{"type": "session.update", "session": {given}}}'.encode(), "")
+        known = agreement.known
+        assert (known.modalities, known.bytes_per_s) == (None, 8_000)
+        agreement.wish(b'{"session": {"output_modalities": ["text"], "input_audio_format": "pcm16"}}', "")
+        assert agreement.known == known, "until the server has answered"
 
     async def test_a_maximum_that_is_none_is_an_error(self, store, prices):
         provider = scripted()

@@ -67,7 +67,10 @@ class Agreed:
         """The settings after an event with a session object; one that cannot be read may say anything."""
         document = settings_in(data)
         if document is UNREADABLE:
-            return replace(self, answers=True, transcriber=self.transcriber or "", maximum=None)
+            named = self.transcriber or ""
+            return replace(
+                self, answers=True, transcriber=named, maximum=None, modalities=None, bytes_per_s=_G711_BYTES
+            )
         return self.changed_by(mapping_of(mapping_of(document).get("session")))
 
     def changed_by(self, session: Mapping[str, object]) -> "Agreed":
@@ -113,6 +116,7 @@ class Agreed:
             transcriber=wished.transcriber if self.transcriber is None else self.transcriber,
             maximum=None if None in both else max(filter(None, both)),
             modalities=self.modalities if list_of(wished.modalities) == ["text"] else wished.modalities,
+            bytes_per_s=min(self.bytes_per_s, wished.bytes_per_s),
         )
 
 
