@@ -123,9 +123,9 @@ class Settlement:
             self._has_begun.set()
         reason, bill = self.charge.reason, ""
         try:
-            reason, bill = self._report(self.charge, end)
             if end is not _COMPLETE and self.charge.may_be_corrected:
                 self._keep_broken_off(actual or NOTHING)
+            reason, bill = self._report(self.charge, end)
         except Exception:  # noqa: BLE001 - what is booked is decided, in all units
             _log.exception("%s is booked, and not all is told of it", hold.id)
         if actual is None:

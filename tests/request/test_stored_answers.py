@@ -179,6 +179,17 @@ async def test_a_store_that_is_away_for_a_moment_books_it_all_the_same(memory, m
     assert await memory.figures() == ("0.53", "0.00")
 
 
+async def test_it_is_booked_where_the_booking_before_could_not_be_told(memory, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("budget_middleware.request.settlement.Settlement._report", fails)
+    await break_off(memory, CREATED, WORD)
+    assert await memory.figures() == ("0.0512", "0.00")
+    await look(memory, done())
+    assert await memory.figures() == ("0.53", "0.00")
+
+
 async def test_what_a_shutdown_leaves_unbooked_is_logged(memory, caplog):
     """No other look would book it: this one has claimed it."""
     await break_off(memory, CREATED, WORD)
