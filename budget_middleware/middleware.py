@@ -22,11 +22,11 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
-from budget_middleware.request.cors import CorsWatch, report_inner_layer
 from budget_middleware.request.jobs.routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import FREE_METHODS, METERED, is_free, is_metered, with_handle
-from budget_middleware.request.unmetered import UnmeteredRequests
+from budget_middleware.request.unmetered.cors import CorsWatch, report_inner_layer
+from budget_middleware.request.unmetered.unmetered import UnmeteredRequests
 from budget_middleware.routing import UNCLEAR, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.sessions.responder import SessionResponder

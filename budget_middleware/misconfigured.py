@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis import session_dialect_of
 from budget_middleware.apis.protocol.base import Api, Reason, Refusal
-from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal
+from budget_middleware.request.headers.refusals import refuse_handshake, retry_headers, send_refusal
 from budget_middleware.routing import Router
 
 

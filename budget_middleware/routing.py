@@ -128,7 +128,7 @@ class Router:
         called = [route for route in plain if route.api] or [route for route in routes if route.api]
         costliest = max(called or plain or routes, key=_kind)
         if any(_FIELD_MASK.search(reading) for reading in readings):
-            # Google's servers would leave out of the answer what it has cost (`request.field_masks`).
+            # Google's servers would leave out of the answer what it has cost (`request.bodies.field_masks`).
             return costliest._replace(kind=RouteKind.UNCLEAR) if called else costliest
         calls = {_call(route.api, route.path) for route in called if route.api is not None}
         return costliest if len(calls) <= 1 else costliest._replace(kind=RouteKind.UNCLEAR)

@@ -15,7 +15,7 @@ from budget_middleware.cli.entry import _parser
 from budget_middleware.core.statuses import OPS, Op, State, Status
 from budget_middleware.core.transitions import ENDINGS, EXTENSIONS
 from budget_middleware.core.units import Unit
-from budget_middleware.request.refusals import retry_headers
+from budget_middleware.request.headers.refusals import retry_headers
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -16,7 +16,7 @@ LONGER_MODULES = {
     "apis/counting/input.py": "one walk over a request's JSON, whose branches share their counts",
     "apis/bodies/form.py": "one reader of forms and its states",
     "core/transitions.py": "every rule of a reservation, by design in one file",
-    "request/bill.py": "what an answer is billed at, from all that it may tell",
+    "request/bills/bill.py": "what an answer is billed at, from all that it may tell",
     "request/exchange.py": "the ASGI messages of one request, in their order",
     "settings.py": "a table of settings",
     "testing.py": "one module for users to import",

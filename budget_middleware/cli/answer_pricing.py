@@ -11,8 +11,8 @@ from budget_middleware.core.costs.outcome import Outcome
 from budget_middleware.operations.bills import bill_row
 from budget_middleware.operations.values import as_json
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.bill import Bill, reported_cost
-from budget_middleware.request.quote import Quote
+from budget_middleware.request.bills.bill import Bill, reported_cost
+from budget_middleware.request.quotes.quote import Quote
 from budget_middleware.settings_loading import load
 
 

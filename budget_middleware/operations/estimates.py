@@ -10,8 +10,8 @@ from budget_middleware.core.costs.pricing import Rates, Usage
 from budget_middleware.core.payers.accounts import encode_subject
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.values import Figure, figure
-from budget_middleware.request.quote import OTHER_MODEL, OutputEstimate, Quote, quote_for
-from budget_middleware.request.quoting import learned_quote
+from budget_middleware.request.quotes.quote import OTHER_MODEL, OutputEstimate, Quote, quote_for
+from budget_middleware.request.quotes.quoting import learned_quote
 from budget_middleware.settings import Settings
 
 

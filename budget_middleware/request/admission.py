@@ -21,12 +21,12 @@ from budget_middleware.ledger import Caller, CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.batch_quotes import BatchQuoting
-from budget_middleware.request.body_read import BodyRead, read_by_length
-from budget_middleware.request.quote import Quote
-from budget_middleware.request.quoting import Quoting, subject_asked, subject_of_model, unknown_model_message
-from budget_middleware.request.refusals import is_callers_own, refusal_of
-from budget_middleware.request.shown_model import SHOWN_CHARS, shown_model
+from budget_middleware.request.bodies.body_read import BodyRead, read_by_length
+from budget_middleware.request.headers.refusals import is_callers_own, refusal_of
+from budget_middleware.request.quotes.batches import BatchQuoting
+from budget_middleware.request.quotes.quote import Quote
+from budget_middleware.request.quotes.quoting import Quoting, subject_asked, subject_of_model, unknown_model_message
+from budget_middleware.request.quotes.shown_model import SHOWN_CHARS, shown_model
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided

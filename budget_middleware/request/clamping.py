@@ -7,7 +7,7 @@ answer cannot pass a limit, whatever it hides; several in flight, each with what
 from budget_middleware.core.costs.pricing import FEMTOS_PER_NANO, Rates, cost_by_output
 from budget_middleware.core.units import Unit
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.quote import Quote, tiers_of
+from budget_middleware.request.quotes.quote import Quote, tiers_of
 
 
 def affordable_tokens(admitted: Admitted) -> int | None:

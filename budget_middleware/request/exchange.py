@@ -28,9 +28,11 @@ from budget_middleware.core.costs.charges import End, OnAbort
 from budget_middleware.headers import Headers
 from budget_middleware.ledger import AnswerFuture, Ledger
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.bill import reported_cost
-from budget_middleware.request.body import RequestBody
-from budget_middleware.request.limit_headers import rate_limit_headers, without_same
+from budget_middleware.request.bills.bill import reported_cost
+from budget_middleware.request.bodies.body import RequestBody
+from budget_middleware.request.headers.limit_headers import rate_limit_headers, without_same
+from budget_middleware.request.headers.refusals import AUTHENTICATION_STATUSES, budget_headers
+from budget_middleware.request.headers.soft_limits import warning_headers
 from budget_middleware.request.nesting import (
     GUARDS_HEADERS,
     LEDGER_HEADER,
@@ -39,10 +41,8 @@ from budget_middleware.request.nesting import (
     books_for,
     without_guards_headers,
 )
-from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.request.settlement import Settlement
-from budget_middleware.request.soft_limits import warning_headers
 from budget_middleware.request.stopping import LimitStop, is_caused_by_stop
 from budget_middleware.settings import Settings
 

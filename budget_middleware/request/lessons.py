@@ -9,8 +9,8 @@ from budget_middleware.core.payers.payers import first_account
 from budget_middleware.ledger import Ledger
 from budget_middleware.prices import price_rank
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.bill import Bill
-from budget_middleware.request.who_answers import Answered, is_more_expensive
+from budget_middleware.request.bills.bill import Bill
+from budget_middleware.request.bills.who_answers import Answered, is_more_expensive
 
 
 def learn_from_answer(admitted: Admitted, *, seen: Seen, bill: Bill, ledger: Ledger) -> None:

@@ -22,15 +22,15 @@ from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.payers.payers import fields_of_the_body
 from budget_middleware.request.admission import Admission, Refused
-from budget_middleware.request.bodies_in_hand import BodiesInHand
-from budget_middleware.request.body import RequestBody
+from budget_middleware.request.bodies.body import RequestBody
+from budget_middleware.request.bodies.in_hand import BodiesInHand
+from budget_middleware.request.bodies.rewriting import for_the_app
 from budget_middleware.request.clamping import affordable_tokens
 from budget_middleware.request.exchange import Exchange
-from budget_middleware.request.limit_headers import rate_limit_headers
+from budget_middleware.request.headers.limit_headers import rate_limit_headers
+from budget_middleware.request.headers.refusals import budget_headers, retry_headers, send_refusal
 from budget_middleware.request.nesting import LedgerMark
-from budget_middleware.request.refusals import budget_headers, retry_headers, send_refusal
-from budget_middleware.request.rewriting import for_the_app
-from budget_middleware.request.unmetered import UnmeteredRequests
+from budget_middleware.request.unmetered.unmetered import UnmeteredRequests
 from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.routing import SHARED, Route, RouteKind, is_call, route_by_body
 from budget_middleware.setting_types import Mode

@@ -22,14 +22,14 @@ from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
 from budget_middleware.ledger.holds.growth import Growth
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.bill import Bill, usage_attributes
-from budget_middleware.request.bill_notes import report_contradiction, report_late_cost, report_unpriced
+from budget_middleware.request.bills.bill import Bill, usage_attributes
+from budget_middleware.request.bills.notes import report_contradiction, report_late_cost, report_unpriced
+from budget_middleware.request.bills.who_answers import shown_answered
+from budget_middleware.request.headers.refusals import AUTHENTICATION_STATUSES
 from budget_middleware.request.jobs.background import keep_for_job
 from budget_middleware.request.jobs.stored_answers import keep_broken_off
 from budget_middleware.request.lessons import learn_from_answer, remember_who_answered
-from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
-from budget_middleware.request.shown_model import short
-from budget_middleware.request.who_answers import shown_answered
+from budget_middleware.request.quotes.shown_model import short
 from budget_middleware.settings import Settings
 from budget_middleware.telemetry import names
 

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive
 
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Terms
-from budget_middleware.request.body import RequestBody
+from budget_middleware.request.bodies.body import RequestBody
 from budget_middleware.settings import Settings
 
 WAIT_HEADER: Final = b"x-budget-wait-s"

@@ -14,7 +14,7 @@ from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import ClientWait, Ledger
 from budget_middleware.request.admission import Admission, Admitted, Refused
-from budget_middleware.request.bodies_in_hand import BodiesInHand
+from budget_middleware.request.bodies.in_hand import BodiesInHand
 from budget_middleware.sessions.call import SessionCall
 from budget_middleware.sessions.event_body import EventBody, read_event_body
 from budget_middleware.sessions.inbox import Inbox, WaitingSession

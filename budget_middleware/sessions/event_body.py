@@ -7,11 +7,11 @@ from budget_middleware.apis.bodies.bounded_json import UNWEIGHED_BYTES, TooManyV
 from budget_middleware.apis.bodies.reading import UNREADABLE
 from budget_middleware.apis.bodies.repeated_fields import refuse_repeated
 from budget_middleware.headers import HeaderTable
-from budget_middleware.request.body_read import parse
+from budget_middleware.request.bodies.body_read import parse
 
 
 class EventBody:
-    """See `request.body_read`: an event that was received whole, so nobody waits for more of it."""
+    """See `request.bodies.body_read`: an event that was received whole, so nobody waits for more of it."""
 
     def __init__(self, document: object, *, headers: HeaderTable, n_bytes: int, why_unread: str = "") -> None:
         self.document = document

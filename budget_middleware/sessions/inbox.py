@@ -13,7 +13,7 @@ from starlette.types import Message, Receive
 
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Terms
-from budget_middleware.request.bodies_in_hand import BodiesInHand
+from budget_middleware.request.bodies.in_hand import BodiesInHand
 from budget_middleware.request.waiting import terms_of
 from budget_middleware.sessions.event_body import EventBody, data_of
 from budget_middleware.settings import Settings

@@ -12,8 +12,8 @@ from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.payers.payers import fields_of_the_body
 from budget_middleware.request.admission import Admission, Refused
-from budget_middleware.request.bodies_in_hand import BodiesInHand
-from budget_middleware.request.refusals import refuse_handshake
+from budget_middleware.request.bodies.in_hand import BodiesInHand
+from budget_middleware.request.headers.refusals import refuse_handshake
 from budget_middleware.sessions.asking import SessionContext
 from budget_middleware.sessions.call_watch import watch_of
 from budget_middleware.sessions.event_body import EventBody

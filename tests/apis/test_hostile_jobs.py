@@ -13,8 +13,8 @@ from budget_middleware.apis.jobs.looks import JOB_APIS, job_api_at, job_look_at
 from budget_middleware.apis.jobs.webhooks import read_event
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.costs.usage import Usage
-from budget_middleware.request.file_plans import unpack_plan
-from budget_middleware.request.job_quotes import planned_modes, planned_usage
+from budget_middleware.request.quotes.file_plans import unpack_plan
+from budget_middleware.request.quotes.jobs import planned_modes, planned_usage
 from tests.apis.test_hostile import SCALARS, fuzz
 
 WORDS = """

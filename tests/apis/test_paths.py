@@ -14,7 +14,7 @@ from budget_middleware.apis import APIS, is_free_route
 from budget_middleware.apis.bodies.reading import UNREADABLE, PartialBody
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.routes.paths import MOST_CHARS, readings_of
-from budget_middleware.request.unmetered import template_of
+from budget_middleware.request.unmetered.unmetered import template_of
 from budget_middleware.routing import RouteKind, Router, is_call
 from budget_middleware.setting_types import RouteRule
 from tests.apis.timing import cpu_ms, grows_linearly

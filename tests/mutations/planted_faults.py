@@ -1248,25 +1248,25 @@ FAULTS = (
     ),
     Fault(
         "a body is kept while it is answered",
-        "request/body.py",
+        "request/bodies/body.py",
         'self.text, self.document = b"", UNREADABLE\n',
         'self.text = b""\n',
     ),
     Fault(
         "what a body took is not given back",
-        "request/body.py",
+        "request/bodies/body.py",
         "        self._in_hand.n_bytes -= n_bytes\n",
         "",
     ),
     Fault(
         "a body may come a byte at a time for ever",
-        "request/bodies_in_hand.py",
+        "request/bodies/in_hand.py",
         "min(self._loop.time() + self.timeout_s, self.since_s + latest_s)",
         "self._loop.time() + self.timeout_s",
     ),
     Fault(
         "the cheapest of several models is estimated",
-        "request/quote.py",
+        "request/quotes/quote.py",
         "best = max(candidates,",
         "best = min(candidates,",
     ),
@@ -1296,7 +1296,7 @@ FAULTS = (
     ),
     Fault(
         "a background answer is held at the default",
-        "request/quote.py",
+        "request/quotes/quote.py",
         "output_by = EstimateBy.WORST if ask.is_unseen else by",
         "output_by = by",
     ),
@@ -1327,13 +1327,13 @@ FAULTS = (
     ),
     Fault(
         "a batch costs as much as its calls",
-        "request/batch_quotes.py",
+        "request/quotes/batches.py",
         "_HALF: Final = 5_000",
         "_HALF: Final = 10_000",
     ),
     Fault(
         "what cannot be read of a file is free",
-        "request/batch_quotes.py",
+        "request/quotes/batches.py",
         "self.nanos + ceil_div(self.nanos * self.unread, read)",
         "self.nanos",
     ),
@@ -1363,7 +1363,7 @@ FAULTS = (
     ),
     Fault(
         "an answer may leave out what it has cost",
-        "request/field_masks.py",
+        "request/bodies/field_masks.py",
         "if not _is_mask(name)]",
         "]",
     ),
@@ -1411,7 +1411,7 @@ FAULTS = (
     ),
     Fault(
         "a job without a price is free",
-        "request/job_quotes.py",
+        "request/quotes/jobs.py",
         "most or self._else_nanos",
         "most or 0",
     ),
@@ -1495,7 +1495,7 @@ FAULTS = (
     ),
     Fault(
         "whoever hides the expensive calls of a file holds them at the price of the cheap ones",
-        "request/batch_quotes.py",
+        "request/quotes/batches.py",
         "            nanos = max(nanos, self._else_nanos)\n",
         "            pass\n",
     ),
@@ -1513,7 +1513,7 @@ FAULTS = (
     ),
     Fault(
         "calls of a file that name no maximum are free",
-        "request/file_plans.py",
+        "request/quotes/file_plans.py",
         "(read - self.capped, like))",
         "(0, like))",
     ),
@@ -1622,7 +1622,7 @@ FAULTS = (
     ),
     Fault(
         "a spread is booked where nothing tells the cost",
-        "request/bill.py",
+        "request/bills/bill.py",
         "estimate_nanos=self._quote.expected_nanos if",
         "estimate_nanos=self._quote.estimate_nanos if",
     ),
@@ -1677,19 +1677,19 @@ FAULTS = (
     ),
     Fault(
         "a cost of 0 that the gateway reports wins",
-        "request/bill.py",
+        "request/bills/bill.py",
         "reported_nanos is not None and (reported_nanos > 0 or rates is None)",
         "reported_nanos is not None",
     ),
     Fault(
         "a partial charge leaves out the input",
-        "request/bill.py",
+        "request/bills/bill.py",
         "seen.usage_so_far(self._quote.ask.input)",
         "seen.usage_so_far(Usage())",
     ),
     Fault(
         "a fallback is billed at the model that was asked",
-        "request/bill.py",
+        "request/bills/bill.py",
         "return self.answered.rates if self.answered is not None else self._quote.rates",
         "return self._quote.rates",
     ),
@@ -1749,7 +1749,7 @@ FAULTS = (
     ),
     Fault(
         "a field mask may be encoded twice",
-        "request/field_masks.py",
+        "request/bodies/field_masks.py",
         "        name = unquote_to_bytes(name)\n",
         "        name = unquote_to_bytes(field)\n",
     ),
@@ -1779,7 +1779,7 @@ FAULTS = (
     ),
     Fault(
         "what has answered to a name is not held",
-        "request/quote.py",
+        "request/quotes/quote.py",
         "if quote.rates is None or most.estimate_nanos <= quote.estimate_nanos:",
         "if quote.rates is None or most.estimate_nanos >= quote.estimate_nanos:",
     ),
@@ -1797,7 +1797,7 @@ FAULTS = (
     ),
     Fault(
         "of several models of a stream the last one counts",
-        "request/who_answers.py",
+        "request/bills/who_answers.py",
         "if not seen.earlier_models:",
         "if seen.model:",
     ),
@@ -1809,19 +1809,19 @@ FAULTS = (
     ),
     Fault(
         "what the totals leave out is not billed",
-        "request/bill.py",
+        "request/bills/bill.py",
         "for model, used in seen.extra_calls:",
         "for model, used in ():",
     ),
     Fault(
         "at worst nothing is normalized",
-        "request/quote.py",
+        "request/quotes/quote.py",
         "ask.worst_input.input_tokens + tokens_from_normalizing(ask.texts)",
         "ask.worst_input.input_tokens",
     ),
     Fault(
         "at worst what is hidden is plain text",
-        "request/quote.py",
+        "request/quotes/quote.py",
         "may_become += [UsageClass.INPUT_AUDIO, UsageClass.INPUT_IMAGE, UsageClass.INPUT_VIDEO]",
         "may_become += []",
     ),
@@ -2592,13 +2592,13 @@ FAULTS = (
     ),
     Fault(
         "a rate is a matter of payment",
-        "request/refusals.py",
+        "request/headers/refusals.py",
         "is_about_money = reason is not Reason.RATE and ",
         "is_about_money = ",
     ),
     Fault(
         "the app's own rate headers stand beside ours",
-        "request/limit_headers.py",
+        "request/headers/limit_headers.py",
         "if pair[0].lower() not in names]",
         "]",
     ),
@@ -2707,7 +2707,7 @@ FAULTS = (
     ),
     Fault(
         "what has a price for sound of its own never holds more",
-        "request/quoting.py",
+        "request/quotes/quoting.py",
         "is_seen = ask.counts_sound or",
         "is_seen =",
     ),
@@ -2761,7 +2761,7 @@ FAULTS = (
     ),
     Fault(
         "a session around the gateway reads nothing again",
-        "request/session_quotes.py",
+        "request/quotes/sessions.py",
         "    again = _read_again(",
         "    again = 0 * _read_again(",
     ),
@@ -2797,7 +2797,7 @@ FAULTS = (
     ),
     Fault(
         "a session around the gateway holds no tokens",
-        "request/batch_quotes.py",
+        "request/quotes/batches.py",
         "        tokens = session_tokens(session, prices, seconds=self._session_s, counted=counted)\n",
         "        tokens = 0\n",
     ),
@@ -2869,7 +2869,7 @@ FAULTS = (
     ),
     Fault(
         "what is shorter than a turn is free",
-        "request/session_quotes.py",
+        "request/quotes/sessions.py",
         "(after - before) * rest_ms",
         "0 * rest_ms",
     ),
@@ -3434,13 +3434,13 @@ FAULTS = (
     ),
     Fault(
         "an answer that is a script is not read",
-        "request/field_masks.py",
+        "request/bodies/field_masks.py",
         'b"callback", b"$callback"',
         'b"$callback"',
     ),
     Fault(
         "an answer in binary is not read",
-        "request/field_masks.py",
+        "request/bodies/field_masks.py",
         "if key in names or (",
         "if key in names or False and (",
     ),
@@ -3458,13 +3458,13 @@ FAULTS = (
     ),
     Fault(
         "another body than was read is in the query",
-        "request/rewriting.py",
+        "request/bodies/rewriting.py",
         "        scope = without_other_request(scope)\n",
         "        pass\n",
     ),
     Fault(
         "a query hides the usage by headers of its own",
-        "request/field_masks.py",
+        "request/bodies/field_masks.py",
         " | _OTHER_REQUEST\n",
         "\n",
     ),
@@ -3536,7 +3536,7 @@ FAULTS = (
     ),
     Fault(
         "results that the server sends by itself are free",
-        "request/field_masks.py",
+        "request/bodies/field_masks.py",
         "if name not in _BY_THE_SERVER",
         "",
     ),
@@ -3680,7 +3680,7 @@ FAULTS = (
     ),
     Fault(
         "results may be had in ranges",
-        "request/field_masks.py",
+        "request/bodies/field_masks.py",
         'b"range", b"if-range"',
         'b"if-range"',
     ),
@@ -3776,13 +3776,13 @@ FAULTS = (
     ),
     Fault(
         "a job of Google's may be created without its name",
-        "request/rewriting.py",
+        "request/bodies/rewriting.py",
         "api.provider.startswith(_OF_GOOGLE)",
         'api.name == "gemini"',
     ),
     Fault(
         "Claude at Vertex may leave out what it has cost",
-        "request/rewriting.py",
+        "request/bodies/rewriting.py",
         '_ON_VERTEX in scope["path"]',
         "False",
     ),
@@ -3831,7 +3831,7 @@ FAULTS = (
     ),
     Fault(
         "a batch in a bucket is held as one call",
-        "request/job_quotes.py",
+        "request/quotes/jobs.py",
         "nanos = None if plan.counts_calls else _planned_nanos(rates, used, modes)",
         "nanos = _planned_nanos(rates, used, modes)",
     ),
@@ -3873,13 +3873,13 @@ FAULTS = (
     ),
     Fault(
         "a creation that is cut off is free",
-        "request/bill.py",
+        "request/bills/bill.py",
         " or (self._quote.ask.is_unseen and not seen.text_bytes),",
         ",",
     ),
     Fault(
         "a session around the gateway may name a cheap model beside the one that speaks",
-        "request/batch_quotes.py",
+        "request/quotes/batches.py",
         "return [session, *(session._replace(model=name) for name in named if name)]",
         "return [session]",
     ),

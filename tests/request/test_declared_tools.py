@@ -5,7 +5,7 @@ import pytest
 from budget_middleware.apis import APIS
 from budget_middleware.core.costs.estimate import EstimateBy
 from budget_middleware.core.costs.pricing import FREE, Rate, Rates, UsageClass
-from budget_middleware.request.quote import quote_for
+from budget_middleware.request.quotes.quote import quote_for
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 GEMINI = "/v1beta/models/m:generateContent"

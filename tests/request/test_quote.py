@@ -14,7 +14,7 @@ from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
 from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.core.costs.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
 from budget_middleware.core.costs.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
-from budget_middleware.request.quote import quote_for
+from budget_middleware.request.quotes.quote import quote_for
 from tests.apis.test_dialect_requests import REQUESTS
 from tests.examples import examples
 

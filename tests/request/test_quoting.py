@@ -11,8 +11,8 @@ from budget_middleware.core.costs.pricing import Rate, Rates, Usage, UsageClass
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.ledger import Ledger
 from budget_middleware.prices import PriceBook, UnknownModel
-from budget_middleware.request.quote import OutputEstimate, Quote, quote_for
-from budget_middleware.request.quoting import Quoting, learned_quote
+from budget_middleware.request.quotes.quote import OutputEstimate, Quote, quote_for
+from budget_middleware.request.quotes.quoting import Quoting, learned_quote
 from budget_middleware.stores.memory import MemoryStore
 
 NANO, TEN = Rate(1_000_000), Rate(10_000_000)

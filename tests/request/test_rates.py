@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.ledger.waiting import lines as waiting_lines
-from budget_middleware.request.limit_headers import duration
+from budget_middleware.request.headers.limit_headers import duration
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.bench import Bench
 from tests.request.test_units_of_requests import LONG, used

@@ -373,7 +373,7 @@ def fails(*_: object, **__: object) -> None:
 BUGS = {
     "learning": "budget_middleware.request.settlement.learn_from_answer",
     "metrics": "budget_middleware.request.settlement.Settlement._count",
-    "the bill's text": "budget_middleware.request.bill.Bill.packed",
+    "the bill's text": "budget_middleware.request.bills.bill.Bill.packed",
 }
 
 
@@ -401,7 +401,7 @@ async def test_what_failed_books_no_tokens_whatever_fails_behind_it(bench: Bench
 
 async def test_what_cannot_be_billed_is_estimated_in_all_units(bench: Bench, monkeypatch: pytest.MonkeyPatch):
     """Where the tokens of a usage cannot be counted, its dollars are not believed either; what the app added is."""
-    monkeypatch.setattr("budget_middleware.request.bill.Bill.tokens", fails)
+    monkeypatch.setattr("budget_middleware.request.bills.bill.Bill.tokens", fails)
 
     async def app(scope, receive, send):
         scope["state"]["budget"].add_usage("gift", output_tokens=7)

@@ -8,7 +8,7 @@ from budget_middleware.core.costs.pricing import Rate, Rates
 from budget_middleware.core.costs.usage import UsageClass
 from budget_middleware.core.units import Amounts
 from budget_middleware.prices import PriceBook, UnknownModel
-from budget_middleware.request.session_quotes import (
+from budget_middleware.request.quotes.sessions import (
     place_of,
     planned_details,
     planned_session,

@@ -7,7 +7,7 @@ from budget_middleware.core.limits.modes import Passed
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, window_at
-from budget_middleware.request.soft_limits import MAX_ACCOUNT_CHARS, MAX_WARNINGS, warning_headers
+from budget_middleware.request.headers.soft_limits import MAX_ACCOUNT_CHARS, MAX_WARNINGS, warning_headers
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.wire import KEY, ask, bearer, completion, stream
 from tests.stores.verbs import START_MS, UTC, target

@@ -30,7 +30,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
-from budget_middleware.request.field_masks import in_one_piece, without_field_mask
+from budget_middleware.request.bodies.field_masks import in_one_piece, without_field_mask
 from budget_middleware.request.jobs.plain_answers import LeavingClient
 from budget_middleware.request.jobs.stored_answers import bill_of_look, correct_broken_off
 from budget_middleware.telemetry import LazyAttributes

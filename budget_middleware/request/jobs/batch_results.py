@@ -28,11 +28,11 @@ from budget_middleware.core.costs.usage import tokens_of
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
-from budget_middleware.request.field_masks import without_field_mask
+from budget_middleware.request.bodies.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import at_least_asked, book_job
 from budget_middleware.request.jobs.named_outputs import named_fact
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.request.quotes.batches import FILE_KEPT_MS, batch_rates
 from budget_middleware.stores.errors import NO_ANSWER
 
 # So many answers are read at once; then others have their turn.

@@ -36,7 +36,7 @@ from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS
 from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
 from budget_middleware.request.jobs.plain_answers import KeptAnswer
-from budget_middleware.request.session_quotes import (
+from budget_middleware.request.quotes.sessions import (
     PLANNED,
     longest_answer_ms,
     place_of,

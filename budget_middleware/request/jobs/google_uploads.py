@@ -27,11 +27,11 @@ from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.jobs.tickets import fact_name
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD
-from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.request.jobs.upload_plans import keep_plan
+from budget_middleware.request.quotes.batches import FILE_KEPT_MS, MOST_UNREAD
+from budget_middleware.request.quotes.file_plans import FilePlan, google_file_fact, unpack_plan
 
 _MOST_ANSWER_BYTES: Final = 65_536
 _OFFSET: Final = re.compile(rb"[0-9]{1,15}")

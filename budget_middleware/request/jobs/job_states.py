@@ -23,10 +23,10 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.prices import PriceBook
 from budget_middleware.prices.units import JOB_UNITS
-from budget_middleware.request.field_masks import without_field_mask
-from budget_middleware.request.job_quotes import is_priced, planned_modes, planned_usage
+from budget_middleware.request.bodies.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import at_least_asked, book_job
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.request.quotes.jobs import is_priced, planned_modes, planned_usage
 
 # Objects of jobs have a few kilobytes. One that has its videos in it is longer, and is booked at its deadline.
 _MOST_BYTES: Final = 1_000_000

@@ -14,7 +14,7 @@ from budget_middleware.apis.jobs.batch_states import read_batch
 from budget_middleware.apis.jobs.created import Stage
 from budget_middleware.apis.jobs.lists import Listed, items_in
 from budget_middleware.ledger import Job, Ledger
-from budget_middleware.request.field_masks import without_field_mask
+from budget_middleware.request.bodies.field_masks import without_field_mask
 from budget_middleware.request.jobs.batch_results import book_batch
 from budget_middleware.request.jobs.job_states import book_shown
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read

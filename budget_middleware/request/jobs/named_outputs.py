@@ -17,10 +17,10 @@ from budget_middleware.apis.jobs.batches import OPENAI_BATCH
 from budget_middleware.apis.routes.paths import ends_in
 from budget_middleware.ledger import Job, Ledger
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS
-from budget_middleware.request.field_masks import without_other_request
+from budget_middleware.request.bodies.field_masks import without_other_request
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.request.jobs.upload_plans import keep_plan
+from budget_middleware.request.quotes.batches import FILE_KEPT_MS
 from budget_middleware.stores.errors import NO_ANSWER
 
 _FILES: Final = ends_in("/files")

@@ -10,7 +10,7 @@ from budget_middleware.apis.bodies.bounded_answer import is_heavy
 from budget_middleware.apis.bodies.inflater import Inflater
 from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
-from budget_middleware.request.field_masks import in_one_piece
+from budget_middleware.request.bodies.field_masks import in_one_piece
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 
 _OK: Final = 200

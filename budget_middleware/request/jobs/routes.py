@@ -34,9 +34,9 @@ from budget_middleware.request.jobs.named_outputs import lists_files, pass_file_
 from budget_middleware.request.jobs.upload_parts import UploadStep, pass_completion, pass_part, upload_step_at
 from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.jobs.webhooks import Webhooks
-from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.quotes.quoting import Quoting
 from budget_middleware.request.scopes import meant_methods
-from budget_middleware.request.unmetered import refuse_unclear
+from budget_middleware.request.unmetered.unmetered import refuse_unclear
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 

@@ -25,9 +25,9 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Job, Ledger
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.bill import Bill
-from budget_middleware.request.quote import Quote
-from budget_middleware.request.shown_model import short
+from budget_middleware.request.bills.bill import Bill
+from budget_middleware.request.quotes.quote import Quote
+from budget_middleware.request.quotes.shown_model import short
 from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.stores.records import pack_targets, unpack_targets
 

@@ -22,12 +22,12 @@ from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.jobs.tickets import fact_name
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, file_fact
-from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, pass_form, readable_boundary
-from budget_middleware.request.part_plans import PartPlan, sums_of, unpack_part
-from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.quotes.batches import FILE_KEPT_MS, MOST_UNREAD, file_fact
+from budget_middleware.request.quotes.jobs import training_fact
+from budget_middleware.request.quotes.part_plans import PartPlan, sums_of, unpack_part
+from budget_middleware.request.quotes.quoting import Quoting
 from budget_middleware.stores.errors import NO_ANSWER
 
 # An upload that is not completed within an hour is gone at the provider.

@@ -15,10 +15,10 @@ from budget_middleware.apis.jobs.batches import planned_in
 from budget_middleware.apis.streams.ndjson import LineSplitter
 from budget_middleware.apis.streams.splitting import Event
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, PlannedSums, file_fact
-from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.upload_plans import TRAINING, keep_plan, pass_form, readable_boundary
-from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.quotes.batches import FILE_KEPT_MS, MOST_UNREAD, PlannedSums, file_fact
+from budget_middleware.request.quotes.jobs import training_fact
+from budget_middleware.request.quotes.quoting import Quoting
 
 # A gateway may write other names of models into a file. One that grows by more is another file than was read.
 _MOST_GROWTH: Final = 2

@@ -14,7 +14,7 @@ from budget_middleware.core.fast import maker_of
 from budget_middleware.core.payers.accounts import encode_subject
 from budget_middleware.ledger import AnsweringModels, Learner
 from budget_middleware.prices import Moment, PriceBook
-from budget_middleware.request.quote import (
+from budget_middleware.request.quotes.quote import (
     OTHER_MODEL,
     OutputEstimate,
     Quote,
@@ -23,7 +23,7 @@ from budget_middleware.request.quote import (
     quote_for,
     tiers_of,
 )
-from budget_middleware.request.shown_model import SHOWN_CHARS, short
+from budget_middleware.request.quotes.shown_model import SHOWN_CHARS, short
 
 LARGEST_THINKING_PRIOR: Final = 4_096
 """A budget for thoughts is a maximum, and mostly far from used up."""

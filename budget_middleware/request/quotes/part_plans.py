@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from budget_middleware.request.batch_quotes import PlannedSums, unpack_sums
+from budget_middleware.request.quotes.batches import PlannedSums, unpack_sums
 
 _VERSION: Final = 1
 

@@ -25,7 +25,7 @@ from budget_middleware.core.money import MAX_NANOS, ceil_div
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger.jobs.tickets import fact_name
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.shown_model import short
+from budget_middleware.request.quotes.shown_model import short
 
 PLANNED: Final = "call"
 """The field of a ticket's details that has what was planned of a call."""

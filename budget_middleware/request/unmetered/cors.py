@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import Message, Scope, Send
 
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.unmetered import template_of
+from budget_middleware.request.unmetered.unmetered import template_of
 from budget_middleware.routing import Router
 from budget_middleware.stores.notes import Topic
 

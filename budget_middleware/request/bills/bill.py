@@ -24,9 +24,9 @@ from budget_middleware.core.costs.usage import TokensCounted, tokens_of
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.quote import Quote
-from budget_middleware.request.shown_model import shown_model
-from budget_middleware.request.who_answers import Answered, rates_of_extra_call, who_answered
+from budget_middleware.request.bills.who_answers import Answered, rates_of_extra_call, who_answered
+from budget_middleware.request.quotes.quote import Quote
+from budget_middleware.request.quotes.shown_model import shown_model
 from budget_middleware.telemetry import names
 
 _NO_SOURCES: Final[Mapping[UsageClass, str]] = {}

@@ -11,7 +11,7 @@ from budget_middleware.apis.jobs.realtime_direct import REALTIME_DIRECT, Realtim
 from budget_middleware.apis.protocol.base import Api, Reason, Refusal
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal
+from budget_middleware.request.headers.refusals import refuse_handshake, retry_headers, send_refusal
 from budget_middleware.request.scopes import FREE_METHODS, meant_methods
 from budget_middleware.routing import Route, RouteKind
 from budget_middleware.setting_types import Mode, Unmetered

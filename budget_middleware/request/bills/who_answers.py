@@ -19,8 +19,8 @@ from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.costs.pricing import Rates, cost_nanos
 from budget_middleware.core.costs.usage import Usage
 from budget_middleware.prices import Moment, PriceBook
-from budget_middleware.request.quote import Quote
-from budget_middleware.request.shown_model import shown_model
+from budget_middleware.request.quotes.quote import Quote
+from budget_middleware.request.quotes.shown_model import shown_model
 
 
 class Answered(NamedTuple):

@@ -4,8 +4,8 @@ import logging
 
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.ledger import Hold, Ledger
-from budget_middleware.request.bill import Bill
-from budget_middleware.request.quote import Quote
+from budget_middleware.request.bills.bill import Bill
+from budget_middleware.request.quotes.quote import Quote
 from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry.traceparent import log_ids
 

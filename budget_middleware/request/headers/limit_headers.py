@@ -18,7 +18,7 @@ from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import FOREVER_MS, counted_s
 from budget_middleware.headers import Headers
-from budget_middleware.request.refusals import is_callers_own
+from budget_middleware.request.headers.refusals import is_callers_own
 
 MAX_POLICIES: Final = 8
 """How many limits ``RateLimit`` and ``RateLimit-Policy`` name at most: servers and proxies bound header lines."""

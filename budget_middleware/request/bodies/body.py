@@ -25,8 +25,8 @@ from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
 from budget_middleware.apis.bodies.repeated_fields import refuse_repeated
 from budget_middleware.apis.protocol.base import Reason, Refusal
 from budget_middleware.headers import HeaderTable
-from budget_middleware.request.bodies_in_hand import BodiesInHand, TooManyBodiesError, Wait
-from budget_middleware.request.body_read import in_steps, one_reading
+from budget_middleware.request.bodies.body_read import in_steps, one_reading
+from budget_middleware.request.bodies.in_hand import BodiesInHand, TooManyBodiesError, Wait
 
 # So much of a form is read before others may run: its parser takes up to 0.3 us for a byte.
 _FORM_PIECE_BYTES: Final = 32_768

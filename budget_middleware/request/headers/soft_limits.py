@@ -7,7 +7,7 @@ from budget_middleware.core.limits.limits import LimitMode
 from budget_middleware.core.limits.modes import Passed
 from budget_middleware.core.units import Unit, format_figure
 from budget_middleware.headers import Headers
-from budget_middleware.request.refusals import is_callers_own
+from budget_middleware.request.headers.refusals import is_callers_own
 
 MAX_WARNINGS: Final = 4
 """So many limits are named at most: servers and proxies bound header lines."""

@@ -17,9 +17,9 @@ from budget_middleware.core.costs.estimate import tokens_from_text_bytes
 from budget_middleware.core.costs.pricing import Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.ledger import Job, Ledger
 from budget_middleware.ledger.jobs.tickets import fact_name
-from budget_middleware.request.body_read import BodyRead
-from budget_middleware.request.quote import Quote
-from budget_middleware.request.shown_model import short
+from budget_middleware.request.bodies.body_read import BodyRead
+from budget_middleware.request.quotes.quote import Quote
+from budget_middleware.request.quotes.shown_model import short
 from budget_middleware.stores.notes import Topic
 
 _MEASURES: Final = {

@@ -14,8 +14,8 @@ from budget_middleware.apis.bodies.form import Form
 from budget_middleware.apis.bodies.reading import UNREADABLE
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.shared.clamping import clamp
-from budget_middleware.request.body import RequestBody
-from budget_middleware.request.field_masks import without_field_mask, without_other_request
+from budget_middleware.request.bodies.body import RequestBody
+from budget_middleware.request.bodies.field_masks import without_field_mask, without_other_request
 
 # Google's servers heed field masks, whatever API they serve: on Vertex AI Claude and OpenAI's too.
 _OF_GOOGLE: Final = ("gemini", "gcp.")

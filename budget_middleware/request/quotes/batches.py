@@ -22,13 +22,13 @@ from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.jobs.tickets import fact_name
-from budget_middleware.request.body_read import BodyRead
-from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
-from budget_middleware.request.job_quotes import JobQuoting
-from budget_middleware.request.quote import Quote
-from budget_middleware.request.quoting import Quoting
-from budget_middleware.request.session_quotes import planned_details, session_nanos, session_tokens
-from budget_middleware.request.shown_model import short
+from budget_middleware.request.bodies.body_read import BodyRead
+from budget_middleware.request.quotes.file_plans import FilePlan, google_file_fact, unpack_plan
+from budget_middleware.request.quotes.jobs import JobQuoting
+from budget_middleware.request.quotes.quote import Quote
+from budget_middleware.request.quotes.quoting import Quoting
+from budget_middleware.request.quotes.sessions import planned_details, session_nanos, session_tokens
+from budget_middleware.request.quotes.shown_model import short
 
 FILE_KEPT_MS: Final = 30 * 86_400_000
 """How long the sums of an uploaded file are kept; providers keep the files of batches about as long."""

@@ -1,0 +1,1 @@
+"""What clients are told of their budgets: by a refusal, and by the headers of an answer."""
