@@ -45,9 +45,6 @@ class Expiries:
 
         Where the answer is taken to have outgrown what is held, more is held by the same call.
         """
-        if hold.is_ticket:
-            # It became one while a heartbeat was on its way to it: its lease is longer than any of ours.
-            return True
         answer = await self._growing.grow_by_age(hold)
         if answer is None:
             answer = await self.renew(hold.id, lease_ms=self._lease_ms)

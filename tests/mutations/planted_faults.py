@@ -1037,12 +1037,6 @@ FAULTS = (
         "asyncio.gather(*map(self._extend, some))",
     ),
     Fault(
-        "a heartbeat shortens a ticket",
-        "ledger/expiries.py",
-        "        if hold.is_ticket:\n",
-        "        if False:\n",
-    ),
-    Fault(
         "the second ticket of a job takes the place of the first",
         "stores/memory.py",
         "return self._facts.setdefault(name, (text, now_ms + keep_ms))[0]",

@@ -44,8 +44,18 @@ async def reserved(bench: Bench) -> list[int]:
 class TestAStream:
     @pytest.mark.parametrize(
         "chunks",
-        [words(101), words(1, letters=401), words(60) + words(60, letters=1, finish_reason=None, odd={"field": 1})],
-        ids=["by its chunks", "by its bytes", "in events that nobody skims"],
+        [
+            words(101),
+            words(1, letters=401),
+            words(1) + words(1, letters=400),
+            words(60) + words(60, letters=1, finish_reason=None, odd={"field": 1}),
+        ],
+        ids=[
+            "by its chunks",
+            "by the bytes of its first",
+            "by the bytes of a later one",
+            "in events that nobody skims",
+        ],
     )
     async def test_holds_more_while_it_goes_on(self, bench: Bench, chunks):
         goes_on = Gate()

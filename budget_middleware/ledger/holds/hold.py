@@ -58,9 +58,9 @@ class Hold:
     ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
     None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
     its client, on the monotonic clock; None while it does not. Calls of one session have a `ClientWait` in common.
-    ``is_leased``: heartbeats extend the lease. Of a ticket (``is_ticket``) they do not, it lasts until a job's
-    deadline. ``growth`` is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what it has
-    grown to. ``live_among`` are the holds of the event loop in which it was made.
+    ``is_leased``: heartbeats extend the lease, until it ends or becomes the ticket of a job, whose lease is longer than
+    any of theirs. ``growth`` is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what
+    it has grown to. ``live_among`` are the holds of the event loop in which it was made.
     """
 
     payers: Payers
@@ -86,7 +86,6 @@ class Hold:
     waits_since_s: float | None = None
     session_wait: ClientWait | None = None
     is_leased: bool = False
-    is_ticket: bool = False
     growth: Growth | None = None
     grown_to: Amounts | None = None
     live_among: LiveHolds | None = None

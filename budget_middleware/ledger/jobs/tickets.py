@@ -113,7 +113,6 @@ class Tickets:
         caller owes the hold an ending, as ever.
         """
         self._leases.drop(hold)
-        hold.is_ticket = True
         lease_ms = round(deadline_s * 1000)
         ticket = JobTicket(hold.id, job.api, job.shown_id, details or {})
         self.closed.forget(job.fact_name)
