@@ -157,6 +157,19 @@ async def test_neither_token_nor_prompt_is_told(
     assert "CANARY" not in told + caplog.text
 
 
+async def test_a_request_that_breaks_after_its_answer_is_counted_once(base: Store, metric_reader: InMemoryMetricReader):
+    answer = {"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 400, "completion_tokens": 300}}
+    app = BudgetMiddleware(ScriptedApp(*json_answer(answer), RuntimeError("late")), limits="key=1/day", store=base)
+    body = {"model": "gpt-4o", "messages": [], "max_tokens": 1_000}
+    await call(app, body, headers={"authorization": "Bearer k"})
+    await app.ledger.drain()
+    found = points(metric_reader)
+    assert [(dict(point.attributes), point.value) for point in found["budget.requests"]] == [
+        ({"status": "complete", "model": "gpt-4o"}, 1)
+    ]
+    assert [point.value for point in found["budget.cost"]] == [0.004]
+
+
 async def test_an_ending_without_room_is_counted(
     faults: FaultyStore, metric_reader: InMemoryMetricReader, open_ledger: OpenLedger
 ):
