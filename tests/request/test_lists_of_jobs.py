@@ -128,3 +128,16 @@ async def test_any_list_passes(memory, path, document):
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/files", "/v1/batches/b", "/v1/videos/v", "/shop/orders"])
 def test_other_paths_list_no_jobs(path):
     assert listed_at(path) is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/own/batches", "/own/batches/b", "/own/videos/b", "/own/fine_tuning/jobs/b", "/own/files"]
+)
+@pytest.mark.parametrize("status", [{"state": "done"}, ["done"], 1, None])
+async def test_what_others_have_at_such_paths_passes_as_it_is(memory, path, status):
+    item = {"id": "b", "name": "b", "status": status, "state": status, "request_counts": status}
+    for document in (item, {"data": [item]}):
+        played = await call(
+            memory.guard(ScriptedApp(*json_answer(document))), path=path, method="GET", headers=bearer()
+        )
+        assert (played.raised, played.json()) == (None, document)

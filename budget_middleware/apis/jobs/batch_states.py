@@ -109,7 +109,7 @@ def read_batch(api: str, document: object) -> BatchState | None:
     if api == ANTHROPIC_BATCH:
         is_over = batch.get("processing_status") == "ended"
         return BatchState(id_, is_over, token_count(counts.get("succeeded")))
-    is_over = batch.get("status") in _ENDED
+    is_over = str(batch.get("status")) in _ENDED
     read_openai_usage(batch, seen)
     done, output_file = token_count(counts.get("completed")), id_in(batch, "output_file_id") or ""
     return BatchState(id_, is_over, done, output_file, (seen,), shows_usage=seen.usage not in (None, Usage()))
