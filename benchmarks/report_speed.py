@@ -18,7 +18,7 @@ from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
 from budget_middleware.settings_loading import load
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 
 DAYS = 90
 DAY_MS = 86_400_000

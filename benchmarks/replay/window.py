@@ -26,7 +26,7 @@ from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize, Grow, Reserve
 from budget_middleware.core.windows import Period, window_at
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 
 BEAT_S = 20

@@ -6,7 +6,7 @@ therefore only says what the reservation becomes, and ``postings`` derives what 
 difference. That is why ``reserved`` is always the sum of what is pending and ``spent`` the sum of what was booked.
 Units never meet: each rule holds for each of them by itself.
 
-State and time come in as arguments, the decision goes out as a value: ``stores/engine.py`` runs this file over the
+State and time come in as arguments, the decision goes out as a value: ``stores/engine/`` runs this file over the
 tables of a store, the Lua scripts repeat it, and one conformance suite holds them together.
 
     none ---reserve---> PENDING ---finalize--> FINALIZED      (extend and grow: PENDING, with a later deadline)

@@ -2,7 +2,7 @@
 
 from budget_middleware.core.windows import Period
 from budget_middleware.history.connections import HistoryDatabase
-from budget_middleware.stores.limit_fields import unpack_limit_value
+from budget_middleware.stores.records.limit_fields import unpack_limit_value
 from budget_middleware.stores.runtime_limits import MORE, LimitKey, LimitValue
 
 

@@ -19,7 +19,7 @@ from budget_middleware.history.position import Batch, Missing, Position, Why
 from budget_middleware.history.progress import Progress, insert_progress, move, read_progress
 from budget_middleware.history.rows import entry_row, refusal_row
 from budget_middleware.history.schema import ENTRY_COLUMNS
-from budget_middleware.stores.limit_fields import pack_limit_value
+from budget_middleware.stores.records.limit_fields import pack_limit_value
 from budget_middleware.stores.runtime_limits import LimitKey, LimitValue
 
 _INSERT_ENTRY = f"insert into entries ({', '.join(ENTRY_COLUMNS)}) values ({', '.join('?' * len(ENTRY_COLUMNS))})"

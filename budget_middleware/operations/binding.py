@@ -24,7 +24,7 @@ from budget_middleware.core.windows import window_named
 from budget_middleware.ledger.limits.targets import target_in
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
-from budget_middleware.stores.limit_fields import rules_of
+from budget_middleware.stores.records.limit_fields import rules_of
 from budget_middleware.stores.runtime_limits import NO_VERSION, LimitValue, RuntimeLimits
 
 

@@ -11,7 +11,7 @@ from budget_middleware.operations.binding import binding_with, read_runtime_limi
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import CountedCounters, read_all_counters, read_counters_of
 from budget_middleware.operations.rows import CounterRow
-from budget_middleware.stores.limit_fields import changed_fields, pack_changes, unpack_limit_value
+from budget_middleware.stores.records.limit_fields import changed_fields, pack_changes, unpack_limit_value
 from budget_middleware.stores.runtime_limits import MORE, LimitKey, LimitValue, RuntimeLimits, SlotChanges
 
 _SHOWN_MAX = 20

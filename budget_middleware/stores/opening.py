@@ -2,7 +2,7 @@
 
 from budget_middleware.databases.urls import SQLITE, names_database, names_postgres, scheme_of
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sharded.shard_map import MAIN, ShardMap
 

@@ -17,7 +17,7 @@ NO_VERSION = -1
 """Of limits: no store's. A worker that asks for the changes since then knows nothing yet."""
 
 MORE: Final = "more"
-"""In a LimitKey, instead of a period: all other limits of a pattern, see `limit_fields`."""
+"""In a LimitKey, instead of a period: all other limits of a pattern, see `records.limit_fields`."""
 
 
 LimitKey = tuple[str, str]

@@ -13,7 +13,7 @@ from budget_middleware.alerts.queue import read_queue
 from budget_middleware.core.alerts.alerts import trial_alert
 from budget_middleware.core.alerts.plan import Receiver, Shape
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from tests.alerts.conftest import follow
 from tests.alerts.receiver import CUT, HANG, receiving
 from tests.stores.verbs import adjust, finalize, target

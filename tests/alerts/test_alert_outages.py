@@ -15,7 +15,7 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.opening import ledger_of
 from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import ShardMap

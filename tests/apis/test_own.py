@@ -8,7 +8,7 @@ import pytest
 from budget_middleware import BudgetMiddleware
 from budget_middleware.apis import APIS, Ask, BadRequestError, JsonApi, Seen, Usage, ends_in
 from budget_middleware.apis.protocol.ordinary import OrdinaryEvent
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import ScriptedApp, call, chunk, start
 
 

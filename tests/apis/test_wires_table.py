@@ -12,7 +12,7 @@ from budget_middleware.apis.jobs.batches import BATCH_APIS
 from budget_middleware.apis.jobs.looks import JOB_APIS
 from budget_middleware.apis.json_rpc.calls import rpc_apis
 from budget_middleware.routing import RouteKind, Router
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.recordings.recording_files import PRICES, recordings
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock, ScriptedApp, call, chunk, start
 from tests.apis.cuts import as_array, as_events, as_frames, as_lines, cut
 

@@ -10,7 +10,7 @@ from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.limit_fields import STORED_PERIODS
+from budget_middleware.stores.records.limit_fields import STORED_PERIODS
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.runtime_limits import MORE
 from tests.cli.conftest import RunCli

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.history.histories import Histories

@@ -12,7 +12,7 @@ from budget_middleware.history.copying import Copier
 from budget_middleware.history.reading import History
 from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.replicas import empty_in_process
 from tests.stores.verbs import UTC

@@ -16,7 +16,7 @@ from budget_middleware.history.copying import LEASE_MS, Copier
 from budget_middleware.history.limits import limits_as_of
 from budget_middleware.history.position import Why
 from budget_middleware.history.writing import HistoryWriter
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore

@@ -7,7 +7,7 @@ from typing import Any
 
 from budget_middleware.history.copying import LEASE_MS
 from budget_middleware.history.following import CATCH_UP_S, EVERY_S, HistoryFollower
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import ShardMap
 from budget_middleware.stores.sharded.store import ShardedStore

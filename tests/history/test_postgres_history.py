@@ -15,7 +15,7 @@ from budget_middleware.history.forgetting import forget_before
 from budget_middleware.history.partitions import month_of
 from budget_middleware.history.reading import open_history
 from budget_middleware.operations.restores import restore
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from tests.databases.postgres_server import PostgresServer
 from tests.history.histories import LEDGER, Histories, booked_in, lose, spent_by_counter, spent_in
 from tests.history.test_restoring import context_of

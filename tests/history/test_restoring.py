@@ -21,7 +21,7 @@ from budget_middleware.operations.restores import restore
 from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import ShardMap
 from budget_middleware.stores.sharded.store import ShardedStore

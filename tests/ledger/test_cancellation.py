@@ -16,7 +16,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.ledger import AnswerFuture, Ledger
 from budget_middleware.ledger.sharing import learner
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import LIMIT, OpenLedger, hold, nanos, tasks_here
 from tests.ledger.faults import Apply, FaultyStore, reply_held, reply_lost, request_lost

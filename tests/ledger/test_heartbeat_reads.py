@@ -5,7 +5,7 @@ import pytest
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, request_lost

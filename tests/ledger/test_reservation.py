@@ -12,7 +12,7 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.settings import SettingsError
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import Gate
 from tests.ledger.conftest import OpenLedger
 from tests.ledger.faults import FaultyStore, reply_held, request_lost

@@ -9,7 +9,7 @@ from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.redis import RedisStore
 from tests.ledger.conftest import hold, nanos
 from tests.stores.audit import audit

@@ -17,7 +17,7 @@ from budget_middleware.ledger.calls import monitor
 from budget_middleware.ledger.endings import endings, owed
 from budget_middleware.ledger.endings.spool_file import set_aside_in
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.redis import RedisStore, key_prefix
 from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import Gate, MovableClock

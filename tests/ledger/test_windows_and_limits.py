@@ -13,7 +13,7 @@ from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.ledger.calls import breaker
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, after, request_lost

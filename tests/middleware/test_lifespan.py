@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import Gate, ScriptedApp, call
 from tests.request.wire import KEY, ask, bearer, completion, usage
 

@@ -288,7 +288,7 @@ FAULTS = (
     ),
     Fault(
         "a grow hides the reserve from its release in memory",
-        "stores/memory_tables.py",
+        "stores/memory/tables.py",
         "_LEAVES_PENDING = frozenset({Op.GROW, ",
         "_LEAVES_PENDING = frozenset({",
     ),
@@ -448,7 +448,7 @@ FAULTS = (
     # Rolling limits.
     Fault(
         "a rolling limit counts a bucket too few",
-        "stores/counters_read.py",
+        "stores/engine/counters_read.py",
         "for window in counted_windows(current)",
         "for window in counted_windows(current)[1:]",
     ),
@@ -490,7 +490,7 @@ FAULTS = (
     ),
     Fault(
         "leases are due on their own bucket only",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "due(self._now_ms, at_most=left, on=target.series)",
         "due(self._now_ms, at_most=left, on=target.counter)",
     ),
@@ -539,7 +539,7 @@ FAULTS = (
     ),
     Fault(
         "what is carried over is not in the journal",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "targets = group.targets if group.is_plain else self.targets_with_carry(group)",
         "targets = group.targets",
     ),
@@ -588,7 +588,7 @@ FAULTS = (
     ),
     Fault(
         "a transfer is an adjustment of all",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "if status in BOOKED_BY_HAND:",
         "if status is Status.ADJUSTED:",
     ),
@@ -1038,7 +1038,7 @@ FAULTS = (
     ),
     Fault(
         "the second ticket of a job takes the place of the first",
-        "stores/memory.py",
+        "stores/memory/store.py",
         "return self._facts.setdefault(name, (text, now_ms + keep_ms))[0]",
         "self._facts[name] = (text, now_ms + keep_ms); return text",
     ),
@@ -2076,38 +2076,38 @@ FAULTS = (
     # The engine and its tables.
     Fault(
         "the garbage collector looks at every reservation of the memory store",
-        "stores/memory_tables.py",
+        "stores/memory/tables.py",
         "self._ended[id_] = (state, targets, reservation.created_ms, *amounts)",
         "self._ended[id_] = [state, targets, reservation.created_ms, *amounts]",
     ),
     Fault(
         "the engine sweeps without a bound",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "            left -= len(due)\n",
         "",
     ),
     Fault(
         "the engine lets a due reservation be ended in time",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "            if known is not None and known.is_due(self._now_ms):\n"
         "                known = self.expire_due(known)\n",
         "",
     ),
     Fault(
         "the engine keeps counters that are back at nothing",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "                self._tables.drop_counter(counter)\n",
         "                pass\n",
     ),
     Fault(
         "the engine counts repairs as adjustments",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "            if status in BOOKED_BY_HAND:\n",
         "            if op is Op.ADJUST:\n",
     ),
     Fault(
         "the engine leaves what came to nothing in the journal",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "            entries -= self._tables.void(id_)\n",
         "            self._tables.void(id_)\n",
     ),
@@ -2119,19 +2119,19 @@ FAULTS = (
     ),
     Fault(
         "the engine remembers what expired no longer than what has ended",
-        "stores/engine_call.py",
+        "stores/engine/call.py",
         "self._now_ms + self._retention.remember_expired_ms",
         "self._now_ms + self._retention.remember_ms",
     ),
     Fault(
         "a repair of the engine overlooks what is pending",
-        "stores/engine.py",
+        "stores/engine/engine.py",
         "held - balance.reserved",
         "0",
     ),
     Fault(
         "the memory store forgets a counter that is held on",
-        "stores/memory_tables.py",
+        "stores/memory/tables.py",
         "                if counter not in held_on:\n",
         "                if True:\n",
     ),
@@ -2179,7 +2179,7 @@ FAULTS = (
     ),
     Fault(
         "any number of changed limits is told",
-        "stores/limit_table.py",
+        "stores/records/limit_table.py",
         "return changed if len(changed) <= REPORTED_CHANGES_MAX else None",
         "return changed",
     ),

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.telemetry import gauges
 from budget_middleware.testing import MovableClock
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port

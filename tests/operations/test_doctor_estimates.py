@@ -4,7 +4,7 @@ import pytest
 
 from budget_middleware.operations.doctor.estimates import growth_finding
 from budget_middleware.operations.doctor.finding import Health
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import finalize, grow, release, reserve
 

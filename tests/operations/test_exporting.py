@@ -21,7 +21,7 @@ from budget_middleware.operations.exporting import Exported, export_history, par
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
 from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.operations.report_story import BERLIN, Story, refusal_of
 from tests.stores.verbs import whole_journal

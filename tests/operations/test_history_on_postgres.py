@@ -22,7 +22,7 @@ from budget_middleware.operations.reaching_back import latest_entries_of_both
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
 from budget_middleware.operations.reservation_explanation import explain_reservation
 from budget_middleware.settings_loading import load
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.databases.postgres_server import PostgresServer

@@ -2,7 +2,7 @@
 
 from budget_middleware.operations.doctor.finding import Health
 from budget_middleware.operations.doctor.journal import DAY_MS, journal_finding
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import adjust, release, reserve

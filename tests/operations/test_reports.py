@@ -18,7 +18,7 @@ from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.reports import Moments, Report, ReportQuery, ReportRow, make_report
 from budget_middleware.operations.values import as_json
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.operations.conftest import OpenContext

@@ -11,7 +11,7 @@ from budget_middleware import BudgetMiddleware
 from budget_middleware.core.costs.bill import unpack
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.payers.accounts import key_id
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock, ScriptedApp, call, chunk, start
 from tests.recordings.recording_files import KEY, PRICES, RECORDED, Recording, read, recordings
 from tests.sessions.socket import Socket

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.request.unmetered.cors import CorsWatch
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.notes import Topic
 from budget_middleware.testing import chunk, start
 

@@ -13,7 +13,7 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.request.quotes.quote import OutputEstimate, Quote, quote_for
 from budget_middleware.request.quotes.quoting import Quoting, learned_quote
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 
 NANO, TEN = Rate(1_000_000), Rate(10_000_000)
 RATES = Rates(model="m", by_unit={UsageClass.INPUT: NANO, UsageClass.OUTPUT: TEN})

@@ -10,7 +10,7 @@ from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.verbs import Reserve
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import Gate, ScriptedApp, Step, call, chunk, client_gone, event, json_answer, start
 from tests.request.bench import Bench
 from tests.request.wire import DONE, KEY, LAST, STREAM_START, ask, bearer, completion, delta, usage, usage_event

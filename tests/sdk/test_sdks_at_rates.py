@@ -17,7 +17,7 @@ from google import genai
 from google.genai import errors, types
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.sdk.conftest import PRICES
 from tests.sdk.provider import MODEL, gateway

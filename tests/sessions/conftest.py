@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.request.wire import PRICES
 from tests.sessions.serving import SERVERS, TokensOf, served, tokens_read

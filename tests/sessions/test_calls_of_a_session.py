@@ -6,7 +6,7 @@ import json
 import pytest
 
 from budget_middleware.core.model import Balance
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from tests.request.wire import KEY
 from tests.sessions.responses import completed, create, created, delta, error, whole
 from tests.sessions.socket import ScriptedProvider, Socket, guard_of, opened

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from budget_middleware.core.model import Balance
 from budget_middleware.stores.errors import StoreAway
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import call
 from tests.request.wire import ask, bearer
 from tests.sessions.live import PATH as LIVE_PATH

@@ -4,7 +4,7 @@ import pytest
 
 from budget_middleware.apis import session_dialect_of
 from budget_middleware.routing import RouteKind, Router
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from tests.sessions.socket import ScriptedProvider, Socket, guard_of
 
 GOOGLE = "/ws/google.ai.generativelanguage"

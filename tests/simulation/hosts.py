@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self, TypeVar
 import redis
 
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.redis.batch import VerbReply
 from budget_middleware.stores.redis.client_errors import outages_named
 from budget_middleware.stores.redis.scripts import Script

@@ -12,7 +12,7 @@ from budget_middleware.ledger.endings import endings
 from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.jobs.tickets import Tickets
 from budget_middleware.ledger.ledger import Ledger
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from tests.simulation.drawing import draw
 from tests.simulation.run import simulate
 from tests.simulation.shrink import shrink

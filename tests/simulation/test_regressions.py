@@ -9,7 +9,7 @@ from budget_middleware.core.answers import Answer
 from budget_middleware.ledger.calls.deferred_spans import DeferredSpans
 from budget_middleware.ledger.calls.monitor import StoreMonitor, StorePosition
 from budget_middleware.ledger.endings import endings
-from budget_middleware.stores.limit_table import LimitTable
+from budget_middleware.stores.records.limit_table import LimitTable
 from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan, Play
 from tests.simulation.run import simulate
 from tests.simulation.small import PLAN, REQUEST

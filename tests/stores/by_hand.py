@@ -2,7 +2,7 @@
 
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore

@@ -9,7 +9,7 @@ import pytest
 from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore

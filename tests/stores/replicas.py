@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 
 _BESIDE_TABLES = ("_limits", "_notes", "_refusals", "_facts", "_texts", "_learnt")
 

@@ -14,7 +14,7 @@ from budget_middleware.core.model import Balance, Carry, Counter, Target
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, previous_window, window_at
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore

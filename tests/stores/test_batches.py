@@ -17,7 +17,7 @@ from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Expire, Extend, Finalize, Grow, Release, Reserve
 from budget_middleware.core.windows import Period, previous_window, window_at
 from budget_middleware.stores.errors import StoreRefused
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sql.batch import Sweep, Verb
 from budget_middleware.stores.sql.batch_data import DUE_AT_ONCE

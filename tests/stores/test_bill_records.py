@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from budget_middleware.core.statuses import Status
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.records import unpack_record
+from budget_middleware.stores.records.records import unpack_record
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import DAY_MS, KEY, adjust, finalize, release, reserve, target, whole_journal

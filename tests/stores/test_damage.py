@@ -12,7 +12,7 @@ from budget_middleware.core.verbs import Expire, Extend, Repair
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused
-from budget_middleware.stores.records import pack_targets
+from budget_middleware.stores.records.records import pack_targets
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit, audit_report
 from tests.stores.by_hand import change_word

@@ -14,7 +14,8 @@ from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Extend
-from budget_middleware.stores import base, errors, records, retention
+from budget_middleware.stores import base, errors, retention
+from budget_middleware.stores.records import records
 from budget_middleware.stores.redis import keys, lua_text, replies, scripts
 from budget_middleware.stores.redis.generated import literal, with_python_constants
 from budget_middleware.stores.redis.scripts import SHARED, VERBS_OF_REQUESTS, script_of

@@ -7,7 +7,7 @@ import pytest
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore

@@ -8,7 +8,7 @@ import pytest
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sql.store import SqlStore
 from budget_middleware.testing import MovableClock

@@ -16,7 +16,7 @@ from budget_middleware.core.costs.learning import (
 )
 from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.stores.base import LEARNT_AT_ONCE, LEARNT_MS, Store
-from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
+from budget_middleware.stores.records.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.conftest import OpenStore

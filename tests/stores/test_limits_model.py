@@ -16,7 +16,7 @@ from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 from budget_middleware.core.limits.limits import LIFTED, Increase, LimitMode, Slot, Terms
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.limit_fields import changed_fields, pack_changes
+from budget_middleware.stores.records.limit_fields import changed_fields, pack_changes
 from budget_middleware.stores.runtime_limits import MORE, KnownLimits, LimitNews
 from tests.databases.postgres_server import PostgresServer
 from tests.examples import examples

@@ -3,7 +3,7 @@
 import gc
 from dataclasses import replace
 
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from tests.stores.verbs import KEY, finalize, release, reserve
 

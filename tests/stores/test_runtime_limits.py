@@ -10,8 +10,8 @@ from budget_middleware.core.limits.limits import LIFTED, Increase, LimitMode, Sl
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.limit_fields import STORED_PERIODS, rules_of, unpack_limits
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
+from budget_middleware.stores.records.limit_fields import STORED_PERIODS, rules_of, unpack_limits
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.runtime_limits import (
     MORE,

@@ -10,9 +10,10 @@ from budget_middleware.core.limits.limits import LimitMode
 from budget_middleware.core.limits.shadow import LARGEST_FIGURE, ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.stores import base, memory
+from budget_middleware.stores import base
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused
+from budget_middleware.stores.memory import store as memory
 from budget_middleware.stores.redis import store as redis_store
 from budget_middleware.stores.sql import kept
 from budget_middleware.testing import MovableClock

@@ -11,7 +11,7 @@ from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger.endings.spool_file import SpoolFile
 from budget_middleware.ledger.endings.spool_lines import SpooledEnding, from_line, to_line
-from budget_middleware.stores.records import NewerFormat
+from budget_middleware.stores.records.records import NewerFormat
 from tests.stores.test_previous_format import PREVIOUS, TEAM, UPGRADE
 from tests.stores.verbs import target
 

@@ -16,7 +16,7 @@ from budget_middleware.core.statuses import Status
 from budget_middleware.core.verbs import Extend, Release
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.errors import StoreRefused
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.link import TOGETHER_MAX
 from budget_middleware.testing import MovableClock

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.telemetry.callers import PARENT, context_for
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.wire import PRICES, ask, bearer, completion

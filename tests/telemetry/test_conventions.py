@@ -4,7 +4,7 @@ import pytest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.telemetry import names
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.telemetry.conftest import Spans

@@ -3,7 +3,7 @@
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.costs.pricing import UsageClass
 from budget_middleware.core.units import Amounts
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.telemetry import names
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.ledger.conftest import OpenLedger, hold, nanos

@@ -20,7 +20,7 @@ from budget_middleware import BudgetMiddleware
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger, parts
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.telemetry import Telemetry, has_tracer_provider
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.e2e.servers import free_port

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.telemetry import NO_PROVIDER, Telemetry
 from budget_middleware.testing import MovableClock
 from tests.ledger.conftest import drain, hold, nanos

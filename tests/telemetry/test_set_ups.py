@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import call
 from tests.telemetry.conftest import Spans
 from tests.telemetry.proof import id_of, links_of, named, only, prove

@@ -26,7 +26,7 @@ from budget_middleware.ledger.expiries import SWEPT_AT_ONCE
 from budget_middleware.ledger.holds.growth import Growth
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.telemetry.traceparent import is_sampled
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, drain, hold, nanos

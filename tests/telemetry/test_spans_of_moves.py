@@ -8,7 +8,7 @@ import pytest
 from budget_middleware.operations.migrating import Migration, migrate
 from budget_middleware.operations.migrating import migration as moving
 from budget_middleware.operations.restores import restore
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.history.histories import Histories

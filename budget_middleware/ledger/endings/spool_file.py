@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from budget_middleware.ledger.endings.spool_lines import SpooledEnding, from_line, settled_line, to_line
-from budget_middleware.stores.records import NewerFormat
+from budget_middleware.stores.records.records import NewerFormat
 
 _SUFFIX = ".owed"
 # Also what a process of the previous format left. It in turn leaves alone what it could not read.

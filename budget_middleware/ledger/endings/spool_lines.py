@@ -17,8 +17,8 @@ from budget_middleware.core.payers.accounts import names_raw_key, parse_account,
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.core.windows import FOREVER_MS, Window
-from budget_middleware.stores import previous_records
-from budget_middleware.stores.records import FORMAT, NewerFormat, pack_targets, unpack_targets
+from budget_middleware.stores.records import previous as previous_records
+from budget_middleware.stores.records.records import FORMAT, NewerFormat, pack_targets, unpack_targets
 
 MAX_TARGETS = 256
 """Far more counters than one request has."""

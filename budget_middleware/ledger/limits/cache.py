@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from budget_middleware.core.limits.limits import LimitRule
 from budget_middleware.core.limits.shapes import Shape, parse_shape, patterns_for, possible_shapes
 from budget_middleware.core.payers.payers import Payers, single_payers
-from budget_middleware.stores.limit_fields import FIELDS, rules_of
+from budget_middleware.stores.records.limit_fields import FIELDS, rules_of
 from budget_middleware.stores.runtime_limits import KnownLimits, LimitKey, LimitNews, LimitValue
 
 PATTERNS_MAX = 16_384

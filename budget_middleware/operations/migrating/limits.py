@@ -6,7 +6,7 @@ from functools import partial
 from budget_middleware.core.limits.limits import Slot, Terms
 from budget_middleware.operations.migrating.renaming import Renaming
 from budget_middleware.operations.migrating.sides import Side
-from budget_middleware.stores.limit_fields import rules_of
+from budget_middleware.stores.records.limit_fields import rules_of
 from budget_middleware.stores.runtime_limits import NO_VERSION, Limits, LimitValue, SlotChanges
 
 Fields = Mapping[str, Mapping[str, LimitValue]]

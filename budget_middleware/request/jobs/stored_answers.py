@@ -29,7 +29,7 @@ from budget_middleware.request.bills.bill import Bill
 from budget_middleware.request.quotes.quote import Quote
 from budget_middleware.request.quotes.shown_model import short
 from budget_middleware.stores.errors import NO_ANSWER
-from budget_middleware.stores.records import pack_targets, unpack_targets
+from budget_middleware.stores.records.records import pack_targets, unpack_targets
 
 RETRY_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 

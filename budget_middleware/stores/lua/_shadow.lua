@@ -1,4 +1,4 @@
--- What a limit would have refused on a day, as `ShadowSum` of core/limits/shadow.py has it; the text is that of stores/shadow_sums.py.
+-- What a limit would have refused on a day, as `ShadowSum` of core/limits/shadow.py has it; the text is that of stores/records/shadow_sums.py.
 
 local SHADOW_SUM = '^requests=(%d+) estimates=(%d+) enough=(%d+) first=(%d+) last=(%d+)(.*)$'
 

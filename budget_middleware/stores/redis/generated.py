@@ -15,7 +15,8 @@ from budget_middleware.core.costs import learning
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.stores import base, limit_fields, records, retention, runtime_limits, shadow_sums
+from budget_middleware.stores import base, retention, runtime_limits
+from budget_middleware.stores.records import limit_fields, records, shadow_sums
 from budget_middleware.stores.redis import keys, replies
 
 _PLAIN = re.compile(r"[ -&(-\[\]-~]*")

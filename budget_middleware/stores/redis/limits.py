@@ -13,7 +13,7 @@ from budget_middleware.core.limits.shapes import shape_of
 from budget_middleware.core.payers.accounts import canonical_pattern
 from budget_middleware.core.statuses import Status
 from budget_middleware.stores.limit_changes import LimitChanges
-from budget_middleware.stores.limit_fields import (
+from budget_middleware.stores.records.limit_fields import (
     FIELDS,
     pack_changes,
     pack_limit_field,

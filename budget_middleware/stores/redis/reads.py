@@ -8,8 +8,8 @@ from budget_middleware.core.answers import Answer, CounterProof, CounterView, En
 from budget_middleware.core.model import SERIES, Balance, Counter, Reservation
 from budget_middleware.core.statuses import State
 from budget_middleware.core.units import Unit
-from budget_middleware.stores.limit_fields import unpack_limits
-from budget_middleware.stores.records import counter_named
+from budget_middleware.stores.records.limit_fields import unpack_limits
+from budget_middleware.stores.records.records import counter_named
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import RedisLink
 from budget_middleware.stores.redis.replies import (

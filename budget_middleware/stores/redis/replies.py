@@ -10,8 +10,8 @@ from budget_middleware.core.model import Balance, Counter, Rejection, Reservatio
 from budget_middleware.core.statuses import RETURNS_RECORDED, Status
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.stores.errors import StoreRefused
-from budget_middleware.stores.records import NewerFormat, unpack_record, unpack_reservation
-from budget_middleware.stores.refusal_records import unpack_refusal
+from budget_middleware.stores.records.records import NewerFormat, unpack_record, unpack_reservation
+from budget_middleware.stores.records.refusals import unpack_refusal
 
 _STATUSES = {str(status): status for status in Status}
 

@@ -7,11 +7,11 @@ from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.limits.shadow import ShadowDay, day_of, days_between
 from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.notes import Note, Topic
+from budget_middleware.stores.records.refusals import pack_refusal
+from budget_middleware.stores.records.shadow_sums import unpack_shadow_day
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.reads import PAGE, RedisReads
 from budget_middleware.stores.redis.replies import read_refusals
-from budget_middleware.stores.refusal_records import pack_refusal
-from budget_middleware.stores.shadow_sums import unpack_shadow_day
 
 
 class RedisSideRecords(RedisReads):

@@ -10,14 +10,14 @@ from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow,
 from budget_middleware.stores.base import SHADOW_LIMITS_MAX
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.journals import RemembersShards
-from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
-from budget_middleware.stores.records import ASKED_NOTHING, pack_amounts, pack_tail, pack_targets
+from budget_middleware.stores.records.learnt_sums import pack_sums, unpack_sums
+from budget_middleware.stores.records.records import ASKED_NOTHING, pack_amounts, pack_tail, pack_targets
+from budget_middleware.stores.records.shadow_sums import pack_shadow_limit, pack_shadow_sum
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
 from budget_middleware.stores.redis.listening import LISTENED_MS, listen_forever
 from budget_middleware.stores.redis.replies import answer_of
-from budget_middleware.stores.shadow_sums import pack_shadow_limit, pack_shadow_sum
 from budget_middleware.stores.sharded.registration import UNSHARDED, require_same_shards
 from budget_middleware.stores.sharded.shard_store import RecordedShards
 

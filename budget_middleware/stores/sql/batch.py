@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
-from budget_middleware.stores.counters_read import buckets_counted
-from budget_middleware.stores.engine import Engine
+from budget_middleware.stores.engine.counters_read import buckets_counted
+from budget_middleware.stores.engine.engine import Engine
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sql.batch_data import DUE_AT_ONCE, Loaded, Wanted, Writes

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from budget_middleware.stores.records import unpack_targets
+from budget_middleware.stores.records.records import unpack_targets
 from budget_middleware.stores.sql.scripts import At, Query, Script, ask
 
 _STEPS = "select targets, figures from {table} where ledger = ? and last_seq > ?"

@@ -8,11 +8,11 @@ from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.limits.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.stores.base import LEARNT_MS, SHADOW_LIMITS_MAX
 from budget_middleware.stores.facts import Fact
-from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.notes import Note, Topic
-from budget_middleware.stores.refusal_records import pack_refusal, unpack_refusal
+from budget_middleware.stores.records.learnt_sums import pack_sums, unpack_sums
+from budget_middleware.stores.records.refusals import pack_refusal, unpack_refusal
+from budget_middleware.stores.records.shadow_sums import LEFT_OUT, pack_shadow_limit, pack_shadow_sum, unpack_shadow_day
 from budget_middleware.stores.retention import Retention
-from budget_middleware.stores.shadow_sums import LEFT_OUT, pack_shadow_limit, pack_shadow_sum, unpack_shadow_day
 from budget_middleware.stores.sql.scripts import At, Query, Script, ask, in_list, padded
 
 _PUT_LEARNT = (

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Collection, Iterable, Sequence
 
 from budget_middleware.core.limits.shapes import shape_of
-from budget_middleware.stores.limit_fields import pack_limit_field, pack_limit_value, unpack_limits
-from budget_middleware.stores.limit_table import LimitTable
+from budget_middleware.stores.records.limit_fields import pack_limit_field, pack_limit_value, unpack_limits
+from budget_middleware.stores.records.limit_table import LimitTable
 from budget_middleware.stores.runtime_limits import (
     LIMITS_PAGE,
     REPORTED_CHANGES_MAX,

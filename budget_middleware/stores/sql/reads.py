@@ -8,7 +8,7 @@ from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.model import Counter, Reservation
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
-from budget_middleware.stores import table_reads
+from budget_middleware.stores.engine import table_reads
 from budget_middleware.stores.sql import rows
 from budget_middleware.stores.sql.scripts import At, Query, Rows, Script, ask
 from budget_middleware.stores.tables import CounterRow, Kind, Step

@@ -8,7 +8,7 @@ from msgspec.structs import astuple
 from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import NOTHING
-from budget_middleware.stores.records import (
+from budget_middleware.stores.records.records import (
     counter_named,
     pack_amounts,
     pack_asked,

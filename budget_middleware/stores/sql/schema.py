@@ -2,7 +2,7 @@
 
 One database may hold several ledgers: every table begins with the number of one (``budget_ledgers.id``), and no
 statement looks at another's. Names begin with ``budget_``, since other tables may be there. Figures are integers of
-their unit, amounts and targets the words of ``stores.records``.
+their unit, amounts and targets the words of ``stores/records/``.
 """
 
 from budget_middleware.databases.migrations import Steps

@@ -6,7 +6,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.calls.breaker import OUTAGES, PROBE_S, Breaker
 from budget_middleware.stores.errors import StoreAway
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from tests.ledger.conftest import hold
 from tests.ledger.faults import FaultyStore, request_lost
 

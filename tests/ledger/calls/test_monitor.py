@@ -3,7 +3,7 @@
 from budget_middleware.core.answers import Answer
 from budget_middleware.ledger.calls.monitor import StoreMonitor, StorePosition
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.ledger.faults import FaultyStore

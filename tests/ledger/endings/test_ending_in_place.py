@@ -13,7 +13,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import LIMIT, OpenLedger, hold, nanos, tasks_here
 from tests.ledger.faults import Apply, FaultyStore, refused, reply_held, reply_lost, request_held, request_lost

@@ -4,7 +4,7 @@ from budget_middleware.ledger.sharing.answering_models import MOST_MODELS, MOST_
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.notes import Topic
 from budget_middleware.testing import MovableClock
 

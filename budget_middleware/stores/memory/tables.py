@@ -13,9 +13,9 @@ from budget_middleware.core.model import Adjustment, Balance, Counter, Reservati
 from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.statuses import Op, State
 from budget_middleware.core.units import Amounts
-from budget_middleware.stores.deadlines import Deadlines
-from budget_middleware.stores.records import pack_targets, unpack_targets
-from budget_middleware.stores.table_reads import held_by_kind
+from budget_middleware.stores.engine.table_reads import held_by_kind
+from budget_middleware.stores.memory.deadlines import Deadlines
+from budget_middleware.stores.records.records import pack_targets, unpack_targets
 from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 
 _EMPTY, _UNTOUCHED = Balance(), ByHand()

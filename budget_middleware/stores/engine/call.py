@@ -15,7 +15,7 @@ from budget_middleware.core.model import Balance, Counter, Reservation, Target
 from budget_middleware.core.statuses import BOOKED_BY_HAND, ONLY_HOLD, RETURNS_RECORDED, Op, State, Status
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.stores.base import SWEPT_PER_VERB
-from budget_middleware.stores.counters_read import (
+from budget_middleware.stores.engine.counters_read import (
     NO_TARGETS,
     TargetGroup,
     compared_balances,

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from budget_middleware.core.limits.limits import LimitMode
 from budget_middleware.core.limits.refusals import LoggedRefusal
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.stores import previous_records, records
+from budget_middleware.stores.records import previous as previous_records
+from budget_middleware.stores.records import records
 
 
 def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:

@@ -8,15 +8,15 @@ from budget_middleware.core.answers import Answer, CounterProof, CounterView, En
 from budget_middleware.core.damage import Damage
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
-from budget_middleware.stores.engine import Engine
-from budget_middleware.stores.retention import Retention
-from budget_middleware.stores.table_reads import (
+from budget_middleware.stores.engine.engine import Engine
+from budget_middleware.stores.engine.table_reads import (
     counter_proofs,
     counter_views,
     entries_after,
     latest_entries,
     live_holds,
 )
+from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.tables import BrowsableTables, Kind
 
 

@@ -16,8 +16,8 @@ from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.core.windows import FOREVER_MS
-from budget_middleware.stores.counters_read import NO_TARGETS, group_of, new_group
-from budget_middleware.stores.engine_call import EngineCall
+from budget_middleware.stores.engine.call import EngineCall
+from budget_middleware.stores.engine.counters_read import NO_TARGETS, group_of, new_group
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.tables import ByHand, Tables

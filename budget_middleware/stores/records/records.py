@@ -8,7 +8,7 @@ reader passes over names that it does not know, and refuses a format that is new
     key:1f3a5b7c9d0e1f2a|day|2026-11-24 from=1763942400 to=1764028800 limit=10000000000
 
 The Lua scripts read and write the same: `lua/_targets.lua`, `lua/_records.lua` and `lua/_journal.lua`. What older
-versions wrote is read by ``previous_records``.
+versions wrote is read by ``previous``.
 """
 
 import re
@@ -21,7 +21,7 @@ from budget_middleware.core.model import Carry, Counter, OncePerTargets, Reserva
 from budget_middleware.core.statuses import OPS, State, Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.windows import Period, Window
-from budget_middleware.stores import previous_records
+from budget_middleware.stores.records import previous as previous_records
 from budget_middleware.stores.tables import booking_numbers
 
 FORMAT: Final = 2

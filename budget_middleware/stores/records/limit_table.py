@@ -1,9 +1,12 @@
-"""Runtime limits of the memory store: the executable specification of `lua/_limits.lua`. No lock, no clock."""
+"""Runtime limits, and what becomes of them: the executable specification of `lua/_limits.lua`. No lock, no clock.
+
+The memory store keeps a table for its whole life; a store over a database fills one with what concerns a call.
+"""
 
 from collections.abc import Iterable
 
 from budget_middleware.core.limits.shapes import shape_of
-from budget_middleware.stores.limit_fields import FIELDS, changed_fields, pack_changes, unpack_limit_value
+from budget_middleware.stores.records.limit_fields import FIELDS, changed_fields, pack_changes, unpack_limit_value
 from budget_middleware.stores.runtime_limits import (
     MORE,
     REPORTED_CHANGES_MAX,

@@ -16,9 +16,10 @@ from budget_middleware.core.payers.accounts import canonical_pattern
 from budget_middleware.stores.base import LEARNT_MS, SHADOW_LIMITS_MAX
 from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_changes import LimitChanges
-from budget_middleware.stores.limit_table import LimitTable
-from budget_middleware.stores.memory_tables import MemoryTables
+from budget_middleware.stores.memory.table_store import TableStore
+from budget_middleware.stores.memory.tables import MemoryTables
 from budget_middleware.stores.notes import Note, Topic
+from budget_middleware.stores.records.limit_table import LimitTable
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.runtime_limits import (
     LIMITS_PAGE,
@@ -29,7 +30,6 @@ from budget_middleware.stores.runtime_limits import (
     SlotChanges,
     WrittenBack,
 )
-from budget_middleware.stores.table_store import TableStore
 
 TEXTS_FORGOTTEN_EVERY_MS = 60_000
 
