@@ -218,7 +218,15 @@ def offer(session):
     ])  # fmt: skip
 
 
-@pytest.mark.parametrize("session", [b'{"model": "voice", "model": "voice"}', b'{"model": "voice", "x": [}'])
+MANY_VALUES = b'{"model": "cheap", "x": [%s]}' % b",".join([b"0"] * 300_000)
+"""More than are made objects of while other requests wait."""
+
+
+@pytest.mark.parametrize(
+    "session",
+    [b'{"model": "voice", "model": "voice"}', b'{"model": "voice", "x": [}', MANY_VALUES],
+    ids=["twice", "cut off", "many values"],
+)
 async def test_settings_that_may_be_read_otherwise_may_be_of_any_model(held, session):
     """Also where the address names one: what it comes to nobody knows."""
     found = await held(offer(session), path=CALLS, answer=LOCATED, query=b"model=cheap", headers=FORM)

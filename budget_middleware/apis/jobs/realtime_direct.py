@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from budget_middleware.apis.bodies.bounded_answer import is_heavy
 from budget_middleware.apis.bodies.reading import UNREADABLE, id_in, list_of, mapping_of, parse_body, token_count
 from budget_middleware.apis.bodies.repeated_fields import repeated_in_settings
 from budget_middleware.apis.jobs.batches import BatchApi
@@ -109,7 +110,7 @@ class OpenAIRealtimeDirect(BatchApi):
         if isinstance(given, str):
             # In a form it is a text.
             text = given.encode()
-            given = UNREADABLE if repeated_in_settings(text) else parse_body(text)
+            given = UNREADABLE if is_heavy(text) or repeated_in_settings(text) else parse_body(text)
             # Whoever reads it otherwise may find any model in it, whatever the address names.
             model = "" if given is UNREADABLE else model
         session = mapping_of(given)
