@@ -98,6 +98,7 @@ REJECTED_LIST = {"jsonrpc": "1.0", "id": None, "method": "tools/list"}
         ([tool("echo", None), {**NOTICE, "id": None}], [error(None)], "0.50"),
         # Two messages under one id, which an error may be about either of.
         ([tool("free-tool", 7), tool("search", 7)], [error(7), result(7)], "0.40"),
+        ([tool("search", 7), tool("free-tool", 7)], [error(7), result(7)], "0.40"),
         ([tool("free-tool", 1.0), tool("search", 1)], [error(1), result(1)], "0.40"),
         ([tool("free-tool", "1"), tool("search", 1)], [error(1), result(1)], "0.40"),
         ([{"jsonrpc": "2.0", "id": 7, "method": "tools/list"}, tool("search", 7)], [error(7), result(7)], "0.40"),
@@ -106,6 +107,13 @@ REJECTED_LIST = {"jsonrpc": "1.0", "id": None, "method": "tools/list"}
 )
 async def test_an_error_takes_back_no_call_that_it_may_not_be_about(memory: Bench, body: Any, answer: Any, spent: str):
     assert await booked(memory, body, answer) == spent
+
+
+async def test_an_event_with_an_error_without_an_id_takes_back_no_call_that_has_a_result(memory: Bench):
+    begin = start(content_type="text/event-stream")
+    app = ScriptedApp(begin, event(error(None)), event(result()), chunk(is_last=True))
+    await call(memory.guard(app), as_body(tool()), path=MCP, headers=bearer())
+    assert await memory.figures() == ("0.10", "0.00")
 
 
 async def test_an_event_with_an_error_without_an_id_takes_back_nothing_of_a_batch(memory: Bench):

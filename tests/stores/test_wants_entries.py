@@ -42,3 +42,12 @@ async def test_a_verb_that_changes_nothing_wrote_nothing(store: Store):
     for verb in (reserve("r1", "0.20", HELD), reserve("r2", "0.90", HELD), release("unknown")):
         answer = await send(store, verb)
         assert (answer.written, answer.entries) == (0, ())
+
+
+@pytest.mark.parametrize("count", [9, 10, 12, 101])
+async def test_a_sweep_counts_all_that_it_expired(store: Store, clock: MovableClock, count: int):
+    for number in range(count):
+        await store.reserve(reserve(f"r{number}", "0.001", HELD, lease_s=1))
+    clock.advance(s=2)
+    answer = await store.sweep(at_most=count)
+    assert answer.written == len(answer.entries) == count
