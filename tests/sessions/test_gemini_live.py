@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import time
 
 import pytest
@@ -83,6 +84,27 @@ async def test_a_turn_is_booked_before_its_end_is_seen(store, prices):
     socket = await session(Live(turn(250)), prices, store)
     socket.send(say())
     await until_turn_complete(socket)
+    assert await tokens_of(store) == Balance(spent=250)
+    await socket.leave()
+
+
+def in_snake_case(message):
+    """A message with its fields as Google's protocol buffers spell them, which its servers take and write too."""
+    if isinstance(message, list):
+        return [in_snake_case(each) for each in message]
+    if not isinstance(message, dict):
+        return message
+    return {
+        re.sub("[A-Z]", lambda at: f"_{at[0].lower()}", name): in_snake_case(value) for name, value in message.items()
+    }
+
+
+async def test_a_turn_in_snake_case_is_booked_all_the_same(store, prices):
+    provider = Live([in_snake_case(message) for message in turn(250)])
+    socket = await session(provider, prices, store)
+    socket.send(in_snake_case(say()))
+    while not (await socket.event()).get("server_content", {}).get("turn_complete"):
+        pass
     assert await tokens_of(store) == Balance(spent=250)
     await socket.leave()
 
