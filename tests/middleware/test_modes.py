@@ -1,8 +1,11 @@
 """BUDGET_MODE: `shadow` records and holds as `enforce` does and refuses nothing; `off` does not even look."""
 
+import re
+
 import pytest
 
 from budget_middleware.core.statuses import Op
+from budget_middleware.ledger.calls.breaker import OUTAGES
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.wire import KEY, ask, bearer, completion
@@ -50,6 +53,19 @@ async def test_shadow_refuses_nothing(memory, settings, request_):
     assert (await call(shadow, **request_)).status == 200
     for account in await memory.accounts():
         assert (await memory.figures(account))[1] == "0.00"
+
+
+async def test_who_is_refused_without_asking_the_store_waits_for_no_release(memory, caplog):
+    """Endings that do wait for the store are not crowded out."""
+    guard = memory.guard(ScriptedApp(*completion(600)), **CLOSED)
+    store = memory.store_of(guard)
+    store.before = {"reserve": away, "release": away}
+    for _ in range(OUTAGES + 5):
+        assert (await call(guard, ask(600), headers=bearer())).status == 503
+    assert store.calls.count("reserve") == OUTAGES
+    store.before = {}
+    await guard.ledger.drain()
+    assert len(set(re.findall("sent again: release ([0-9a-f]{32})", caplog.text))) == OUTAGES
 
 
 async def test_shadow_charges_who_cannot_be_told_to_all_of_them_together(memory):
