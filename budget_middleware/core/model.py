@@ -183,6 +183,11 @@ class Reservation(Struct, frozen=True, gc=False):
         return self.expiry_charge if state is _EXPIRED else NOTHING
 
     @property
+    def asked_or_held(self) -> Amounts:
+        """What its reserve asked for; of a tombstone, which does not know it, what it holds."""
+        return self.asked or self.held
+
+    @property
     def grown_from(self) -> Amounts | None:
         """What its reserve asked for, where it holds more than that by now."""
         return self.asked if self.state is _PENDING and self.held != self.asked else None

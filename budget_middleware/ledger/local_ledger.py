@@ -121,7 +121,7 @@ class LocalLedger:
 
     def _compared(self, target: Target) -> Balance:
         """What the limit of a target is compared with."""
-        if target.series is target.counter:
+        if not target.is_rolling:
             return self._balance(target.counter)
         counted = counted_windows(target.window)
         buckets = [self._balance(_bucket(target, window)) for window in counted]

@@ -2349,7 +2349,7 @@ FAULTS = (
     Fault(
         "a worker by itself compares a rolling limit with one bucket",
         "ledger/local_ledger.py",
-        "        if target.series is target.counter:\n",
+        "        if not target.is_rolling:\n",
         "        if target.counter:\n",
     ),
     Fault(
@@ -2828,8 +2828,8 @@ FAULTS = (
     Fault(
         "what an operator has released is booked again",
         "request/jobs/direct_calls.py",
-        "known.booked if is_expired else (known.asked or known.held)",
-        "(known.asked or known.held)",
+        "known.booked if is_expired else known.asked_or_held",
+        "known.asked_or_held",
     ),
     Fault(
         "nobody corrects a call at its deadline",
@@ -3549,8 +3549,8 @@ FAULTS = (
     Fault(
         "whoever leaves before the last byte of a response is not booked",
         "request/jobs/background.py",
-        "            client.reads_on = not HeaderTable",
-        "            client.reads_on = False and HeaderTable",
+        "            client.reads_on = not is_event_stream",
+        "            client.reads_on = False and is_event_stream",
     ),
     Fault(
         "a POST that is meant as a GET is not seen",
@@ -3621,7 +3621,7 @@ FAULTS = (
     Fault(
         "a stream without an end outlives its client",
         "request/jobs/plain_answers.py",
-        'or headers.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)',
+        "or is_event_stream(headers)",
         "",
     ),
     Fault(

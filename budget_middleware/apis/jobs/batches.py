@@ -7,7 +7,7 @@ before, for half the price. The answer that creates it has its id. What later an
     POST /messages/batches {"requests"}, POST /models/M:batchGenerateContent {"batch"}         Anthropic, Gemini
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final, NamedTuple
 
 from budget_middleware.apis.anthropic.messages import AnthropicMessages
@@ -135,15 +135,12 @@ class GeminiBatches(BatchApi):
 
     def file_of_any_model(self, body: object) -> str:
         """The name of the uploaded file."""
-        batch = mapping_of(mapping_of(body).get("batch"))
-        source = mapping_of(batch.get("inputConfig") or batch.get("input_config"))
+        source = _source_in(body)
         return id_in(source, "fileName") or id_in(source, "file_name") or ""
 
     def planned_calls(self, body: object, *, model: str | None, n_bytes: int) -> Iterator[PlannedCall]:
         """The requests that are inlined."""
-        batch = mapping_of(mapping_of(body).get("batch"))
-        source = mapping_of(batch.get("inputConfig") or batch.get("input_config"))
-        requests = list_of(mapping_of(source.get("requests")).get("requests"))
+        requests = list_of(mapping_of(_source_in(body).get("requests")).get("requests"))
         for request in requests:
             asked = mapping_of(request).get("request")
             api = GEMINI if isinstance(asked, dict) else None
@@ -152,6 +149,12 @@ class GeminiBatches(BatchApi):
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal as Google's errors look."""
         return google_error(refusal)
+
+
+def _source_in(body: object) -> Mapping[str, object]:
+    """What a batch of Gemini's takes its calls from."""
+    batch = mapping_of(mapping_of(body).get("batch"))
+    return mapping_of(batch.get("inputConfig") or batch.get("input_config"))
 
 
 BATCH_APIS: Final[tuple[BatchApi, ...]] = (OpenAIBatches(), AnthropicBatches(), GeminiBatches())

@@ -31,14 +31,13 @@ from budget_middleware.core.verbs import Finalize
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
 from budget_middleware.request.bodies.field_masks import in_one_piece, without_field_mask
-from budget_middleware.request.jobs.plain_answers import LeavingClient
+from budget_middleware.request.jobs.plain_answers import LeavingClient, is_event_stream
 from budget_middleware.request.jobs.stored_answers import bill_of_look, correct_broken_off
 from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()
 _CHAT: Final = OpenAIChat()
 _INTERACTIONS: Final = GeminiInteractions()
-_EVENT_STREAM: Final = b"text/event-stream"
 _DEFERRED: Final = ends_in("/chat/deferred-completion/([^/]+)")
 _INTERACTION: Final = ends_in("/interactions/[^/:]+(?:[/:]cancel)?")
 
@@ -125,7 +124,7 @@ async def pass_and_book(
             headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
             reader.begin(status, headers)
             # A whole answer that was cut at its end is as good as whole. Who leaves a stream saves nothing.
-            client.reads_on = not HeaderTable(headers).get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
+            client.reads_on = not is_event_stream(HeaderTable(headers))
         elif message["type"] == "http.response.body" and not is_over:
             is_last = not message.get("more_body", False)
             reader.feed(bytes(message.get("body", b"")), last=is_last)
@@ -161,7 +160,7 @@ async def _book(ledger: Ledger, job: Job, seen: Seen, *, is_sure: bool) -> None:
         if seen.stored is not None and not is_closed:
             await correct_broken_off(ledger, job, seen)
         return
-    estimate_nanos = (found.reservation.asked or found.reservation.held).usd
+    estimate_nanos = found.reservation.asked_or_held.usd
     asked = str(found.ticket.details.get("model") or "")
     bill, evidence = bill_of_look(ledger, seen, asked=asked, estimate_nanos=estimate_nanos)
     if evidence.actual_nanos is not None:
@@ -175,7 +174,7 @@ async def _book(ledger: Ledger, job: Job, seen: Seen, *, is_sure: bool) -> None:
 
 def at_least_asked(found: OpenTicket, actual: Amounts) -> Amounts:
     """What a job has used, and as much as was held for it: what is not understood is never free, in no unit."""
-    asked = found.reservation.asked or found.reservation.held
+    asked = found.reservation.asked_or_held
     return actual._replace(usd=max(actual.usd, asked.usd), tokens=max(actual.tokens, asked.tokens))
 
 

@@ -36,6 +36,7 @@ from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS
 from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
 from budget_middleware.request.jobs.plain_answers import KeptAnswer
+from budget_middleware.request.jobs.retries import RETRY_S
 from budget_middleware.request.quotes.sessions import (
     PLANNED,
     longest_answer_ms,
@@ -45,7 +46,6 @@ from budget_middleware.request.quotes.sessions import (
 )
 from budget_middleware.stores.errors import NO_ANSWER
 
-RETRY_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """How long to wait before each new try at a store that has given no answer."""
 _CONFIRMED: Final = range(200, 300)
 _UNKNOWN: Final = 404
@@ -163,7 +163,7 @@ async def _book(ledger: Ledger, found: OpenTicket, record: CallRecord) -> None:
     session, seconds = planned_session(mapping_of(found.ticket.details.get(PLANNED)))
     is_expired = known.state is State.EXPIRED
     # What the operator wants to be booked at a deadline is the most of it, and nothing of what he has released.
-    ceiling = known.booked if is_expired else (known.asked or known.held)
+    ceiling = known.booked if is_expired else known.asked_or_held
     created_ms = known.created_ms
     gaps = record.unwatched(
         from_ms=created_ms, until_ms=created_ms + seconds * 1_000, answer_ms=longest_answer_ms(session)

@@ -72,7 +72,7 @@ class _PassingAnswer:
             encoding = headers.joined(b"content-encoding")
             self._inflater = Inflater(max_bytes_per_feed=_MOST_INFLATED_BYTES) if encoding in _GZIP else None
             self._is_read = message["status"] == _OK and (encoding in _READABLE or self._feed is None)
-            if not self._is_read or headers.get(b"content-type", b"").lower().startswith(_EVENT_STREAM):
+            if not self._is_read or is_event_stream(headers):
                 # It is no job's, and may go on without an end.
                 self.ends_with_client = True
                 self.is_over.set()
@@ -124,6 +124,11 @@ class LeavingClient:
                 raise
             # As some servers say that it has gone.
             self._is_gone = True
+
+
+def is_event_stream(headers: HeaderTable) -> bool:
+    """Whether an answer comes as events, as long as it takes."""
+    return headers.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
 
 
 class KeptAnswer:

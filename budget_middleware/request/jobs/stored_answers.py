@@ -13,7 +13,6 @@ import asyncio
 import logging
 import secrets
 from contextlib import suppress
-from typing import Final
 
 import msgspec
 
@@ -26,12 +25,11 @@ from budget_middleware.ledger import Job, Ledger
 from budget_middleware.ledger.jobs.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bills.bill import Bill
+from budget_middleware.request.jobs.retries import RETRY_S
 from budget_middleware.request.quotes.quote import Quote
 from budget_middleware.request.quotes.shown_model import short
 from budget_middleware.stores.errors import NO_ANSWER
 from budget_middleware.stores.records.records import pack_targets, unpack_targets
-
-RETRY_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 
 _log = logging.getLogger("budget_middleware")
 
