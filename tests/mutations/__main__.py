@@ -1,9 +1,9 @@
-"""Plant faults one after the other and tell which test finds each: `make mutations`, or with some of their names.
+"""Plant faults and tell which test finds each: `make mutations`, or with some of their names.
 
-Each fault is planted in a copy of the project, so that nothing is left behind when a run is cut off. The file that
-found it last time runs first, then the tests nearest to it, and only the first that fails counts, if it passes without
-the fault. Which file found what is kept in `found_by.json`: a folder of tests takes minutes, one of its files seconds.
-Exit status 1 if a fault was found by no test.
+Each core plants one fault after the other in a copy of the project, so that nothing is left behind when a run is cut
+off. The file that found it last time runs first, then the tests nearest to it, and only the first that fails counts,
+if it passes without the fault. Which file found what is kept in `found_by.json`: a folder of tests takes minutes, one
+of its files seconds. Exit status 1 if a fault was found by no test.
 """
 
 import argparse
@@ -15,13 +15,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
 
 from tests.mutations.planted_faults import FAULTS, Fault
 
 REPOSITORY = Path(__file__).parents[2]
 FOUND_BY = Path(__file__).with_name("found_by.json")
 HUNG_S = 900
+# No test takes half of it without a fault, and the fault that makes one hang is found after it.
+_TEST_S = 90
+_AT_ONCE = os.cpu_count() or 1
+_REMEMBERING = Lock()
 
 # Fast and pure first: most faults are found within seconds.
 CORE = ("tests/core", "tests/prices")
@@ -68,21 +75,36 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="faults to plant (default: all)")
     names = parser.parse_args().names
     chosen = [fault for fault in FAULTS if not names or fault.name in names]
-    missed = 0
-    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
-        copy = Path(folder) / "project"
-        shutil.copytree(REPOSITORY, copy, ignore=_LEFT_OUT)
-        _compile(copy)
-        for number, fault in enumerate(chosen, 1):
-            started = time.monotonic()
-            found_by = _found_by(copy, fault)
-            missed += found_by is None
-            told = found_by or "FOUND BY NO TEST"
-            print(
-                f"{number:>3}/{len(chosen)} {time.monotonic() - started:>6.1f} s  {fault.name:<52} {told}", flush=True
-            )
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for copy in pool.map(_copy_of_project, (Path(folder) / str(number) for number in range(_AT_ONCE))):
+            copies.put(copy)
+        searched = [pool.submit(_searched, copies, fault) for fault in chosen]
+        missed = 0
+        for number, done in enumerate(as_completed(searched), 1):
+            row, found = done.result()
+            missed += not found
+            print(f"{number:>3}/{len(chosen)} {row}", flush=True)
     print(f"{len(chosen) - missed} of {len(chosen)} faults were found")
     return 1 if missed else 0
+
+
+def _copy_of_project(copy: Path) -> Path:
+    shutil.copytree(REPOSITORY, copy, ignore=_LEFT_OUT)
+    _compile(copy)
+    return copy
+
+
+def _searched(copies: "SimpleQueue[Path]", fault: Fault) -> tuple[str, bool]:
+    """A row about one fault, and whether a test finds it."""
+    copy = copies.get()
+    started = time.monotonic()
+    try:
+        found_by = _found_by(copy, fault)
+    finally:
+        copies.put(copy)
+    took = time.monotonic() - started
+    return f"{took:>6.1f} s  {fault.name:<52} {found_by or 'FOUND BY NO TEST'}", found_by is not None
 
 
 def _compile(copy: Path) -> None:
@@ -107,9 +129,10 @@ def _found_by(copy: Path, fault: Fault) -> str | None:
 
 
 def _remember(fault: Fault, file: str) -> None:
-    known = finders()
-    if known.get(fault.name) != file:
-        FOUND_BY.write_text(json.dumps(known | {fault.name: file}, indent=1, sort_keys=True) + "\n", "utf-8")
+    with _REMEMBERING:
+        known = finders()
+        if known.get(fault.name) != file:
+            FOUND_BY.write_text(json.dumps(known | {fault.name: file}, indent=1, sort_keys=True) + "\n", "utf-8")
 
 
 def finders() -> dict[str, str]:
@@ -144,7 +167,7 @@ def _first_failure(copy: Path, places: tuple[str, ...]) -> str | None:
     """The test that failed, by its whole name: the output cuts names that hold blanks."""
     kept = copy / ".pytest_cache"
     shutil.rmtree(kept, ignore_errors=True)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *places]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", f"--timeout={_TEST_S}", *places]
     # Bytecode of a fault must not outlive it: the sound file may have the same size and time.
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
