@@ -1,6 +1,7 @@
 """`limit`, `adjust`, `release`: what is so afterwards, and what is told of it."""
 
 import getpass
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -111,9 +112,9 @@ async def test_what_is_left_is_shown_and_a_limit_below_what_is_spent_is_warned_o
     )
 
 
-async def test_temporary_increases_add_up_and_lapse(cli: RunCli, store: RedisStore, month: Target):
+async def test_temporary_increases_add_up_and_lapse(cli: RunCli, store: RedisStore, now_ms: int):
     environment = {"BUDGET_LIMITS": "key=10/month", "BUDGET_TIMEZONE": "Europe/Berlin"}
-    await store.adjust(adjust("a1", "3", month))
+    await store.adjust(adjust("a1", "3", target(USED, at_ms=now_ms, timezone=ZoneInfo("Europe/Berlin"))))
     ran = cli("limit", "set", USED, "+5/day", "--until", "2999-01-01", **environment)
     assert ran.code == 2
     assert ran.err == f"budget-middleware: {USED} has no limit of day to be raised: set one, or name one that it has\n"
