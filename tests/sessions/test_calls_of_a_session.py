@@ -120,6 +120,16 @@ async def test_every_end_books_its_usage(store, prices, kind):
     await socket.leave()
 
 
+async def test_an_end_that_is_told_again_is_booked_once(store, prices):
+    """And whoever has the same id for all its responses begins each."""
+    provider = ScriptedProvider(lambda event: [*whole(20), completed(20), *whole(30), completed(30), error()])
+    socket = await opened(guard_of(provider, prices, store))
+    socket.send(create())
+    await socket.until("error")
+    assert await tokens_of(store) == Balance(spent=50)
+    await socket.leave()
+
+
 async def test_what_the_api_refuses_costs_nothing(store, prices):
     socket = await opened(guard_of(ScriptedProvider(lambda event: [error(400)]), prices, store))
     socket.send(create())

@@ -46,6 +46,14 @@ def test_long_updates_that_the_server_has_not_answered_are_not_all_kept():
     assert kept < 4 * MEGABYTE
 
 
+def test_of_responses_that_have_ended_the_latest_are_known():
+    conversation = realtime()
+    ends = [as_event(type="response.done", response={"id": f"{n:x>1000}"}) for n in range(6_000)]
+    kept, _ = taken_by(conversation.read_server_event, ends)
+    assert kept < 8 * MEGABYTE
+    assert all(conversation.read_server_event(end) is None for end in ends[-4_000:])
+
+
 @pytest.mark.parametrize(
     ("opened", "event"),
     [

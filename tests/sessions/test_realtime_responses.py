@@ -334,6 +334,16 @@ class TestEnds:
         assert await tokens_of(store) == Balance(spent=20, reserved=300)
         await socket.leave()
 
+    async def test_an_end_that_is_told_again_is_booked_once(self, store, prices):
+        """However many others have ended meanwhile."""
+        others = [event for n in range(100) for event in whole(1, f"other_{n}")]
+        provider = scripted([*whole(20), *others, done(20), error()])
+        socket = await talk(guard_of(provider, prices, store))
+        socket.send(create())
+        await socket.until("error")
+        assert await tokens_of(store) == Balance(spent=120)
+        await socket.leave()
+
     async def test_an_id_may_be_used_again(self, store, prices):
         socket = await talk(guard_of(scripted(whole(20), whole(30)), prices, store))
         for _ in range(2):
@@ -377,6 +387,18 @@ class TestTranscriptions:
         await socket.until("conversation.item.input_audio_transcription.completed")
         # `talk` is dearer than `plain`, by a fifth.
         assert await tokens_of(store) == Balance(spent=12)
+        await socket.leave()
+
+    async def test_each_part_of_an_item_is_booked_once(self, store, prices):
+        heard = transcribed(input_tokens=0, output_tokens=10)
+        second = {**heard, "content_index": 1}
+        provider = scripted([of_session("updated", self.HEARD)], [heard, second, heard, second, error()])
+        socket = await talk(guard_of(provider, prices, store))
+        socket.send(of_session("update", self.HEARD))
+        await socket.until("session.updated")
+        socket.send(sound())
+        await socket.until("error")
+        assert await tokens_of(store) == Balance(spent=24)
         await socket.leave()
 
     async def test_one_that_nobody_held_ahead_is_booked_too(self, store, prices):

@@ -239,11 +239,9 @@ class TestLive:
         provider = Live()
         socket = await self.start(store, by_time, provider)
         await say(provider, delegated("response.created", status="in_progress"))
-        await say(
-            provider,
-            delegated("response.completed", status="completed", usage={"input_tokens": 0, "output_tokens": 250}),
-            usage(3, "session.closed"),
-        )
+        completed = delegated("response.completed", status="completed", usage={"input_tokens": 0, "output_tokens": 250})
+        # Told twice, and booked once.
+        await say(provider, completed, completed, usage(3, "session.closed"))
         await socket.until("session.closed")
         await socket.leave()
         assert await cents_of(store) == Balance(spent=25 + 10)

@@ -15,7 +15,8 @@ from budget_middleware.apis.bodies.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.bodies.reading import id_in, mapping_of, parse_body, token_count
 from budget_middleware.apis.openai.responses import OpenAIResponses
 from budget_middleware.apis.protocol.base import Api, Refusal
-from budget_middleware.apis.protocol.session_events import Asked, Conversation, ServerEvent, Step
+from budget_middleware.apis.protocol.ended_calls import EndedCalls
+from budget_middleware.apis.protocol.session_events import Asked, ServerEvent, Step
 from budget_middleware.apis.shared.stream_errors import error_with_type
 
 _CREATE: Final = "response.create"
@@ -45,15 +46,23 @@ class OpenAIResponsesSession:
     """`GET …/responses`, upgraded to a WebSocket."""
 
     api: Api = OpenAIResponses()
-    may_interrupt = False
 
     def model_ahead(self, scope: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - it is not in the address
         """Each response names its own."""
         return None
 
-    def open(self, scope: Mapping[str, Any], *, path: str) -> Conversation:  # noqa: ARG002 - nothing is remembered
-        """Each event says all by itself."""
-        return self
+    def open(self, scope: Mapping[str, Any], *, path: str) -> "ResponsesConversation":  # noqa: ARG002 - all is in the events
+        """Each event says by itself what it asks for."""
+        return ResponsesConversation()
+
+
+class ResponsesConversation:
+    """One session: which responses have ended in it."""
+
+    may_interrupt = False
+
+    def __init__(self) -> None:
+        self._ended = EndedCalls()
 
     def read_client(self, data: bytes) -> Sequence[Asked]:
         """A call for a `response.create`, and for what only others than we may be able to read as one."""
@@ -69,7 +78,7 @@ class OpenAIResponsesSession:
         if head.type in _BEGINS or head.type in _ENDS:
             response = mapping_of(_parsed(data).get("response"))
             step = Step.BEGINS if head.type in _BEGINS else Step.ENDS
-            return ServerEvent(step, lane, body=response, call_id=id_in(response, "id") or "")
+            return self._ended.told_once(ServerEvent(step, lane, body=response, call_id=id_in(response, "id") or ""))
         if head.type == "error":
             return ServerEvent(Step.REFUSED, lane, status=token_count(_parsed(data).get("status")) or 500)
         if head.type.startswith("response.") and not head.type.startswith(_ABOUT_STEERING):

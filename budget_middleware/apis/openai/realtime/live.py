@@ -20,6 +20,7 @@ from budget_middleware.apis.bodies.repeated_fields import texts_within
 from budget_middleware.apis.openai.realtime.events import error_event, head_of
 from budget_middleware.apis.openai.responses import OpenAIResponses
 from budget_middleware.apis.protocol.base import Api, Ask, Refusal
+from budget_middleware.apis.protocol.ended_calls import EndedCalls
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.protocol.session_events import Asked, ServerEvent, Step
 from budget_middleware.apis.protocol.session_time import TIME_MS, SessionTime, body_of_time, time_to_ask
@@ -100,6 +101,7 @@ class LiveConversation:
     def __init__(self) -> None:
         self._model = self._why_unread = ""
         self._time = SessionTime(by_clock=True)
+        self._ended = EndedCalls()
 
     def read_client(self, data: bytes) -> Sequence[Asked]:
         """Ask for the next slice of the session's time, where one is due: the first event of any kind begins it."""
@@ -118,7 +120,8 @@ class LiveConversation:
         """What an event reports of a delegated response; None for others, of which only billed time is noted."""
         kind = head_of(data).type
         if kind == _DELEGATED:
-            return _delegated(mapping_of(parse_body(data)))
+            event = _delegated(mapping_of(parse_body(data)))
+            return None if event is None else self._ended.told_once(event)
         if kind == _STARTED:
             self._model = name_in(_session_in(data), "model") or self._model
         elif kind in (_USAGE, _CLOSED):

@@ -19,7 +19,7 @@ Source: the types of OpenAI's SDK, `RealtimeClientEvent` and `RealtimeServerEven
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from budget_middleware.apis.bodies.reading import UNREADABLE, PartialBody, id_in, mapping_of, parse_body
+from budget_middleware.apis.bodies.reading import UNREADABLE, PartialBody, id_in, mapping_of, parse_body, token_count
 from budget_middleware.apis.openai.realtime.begun import BegunResponses
 from budget_middleware.apis.openai.realtime.call import CONTEXT, OUTLIVES, OWN_FIELDS, SPOKEN_MS, OpenAIRealtime
 from budget_middleware.apis.openai.realtime.config import Agreed, Agreement, settings_in
@@ -46,6 +46,7 @@ from budget_middleware.apis.openai.realtime.events import (
 )
 from budget_middleware.apis.openai.realtime.talk import USUAL_SPEECH_MS, Talk
 from budget_middleware.apis.protocol.base import Api, Refusal
+from budget_middleware.apis.protocol.ended_calls import EndedCalls
 from budget_middleware.apis.protocol.session_events import Asked, ServerEvent, Step
 from budget_middleware.apis.protocol.session_time import SessionTime, body_of_time
 from budget_middleware.core.costs.usage import Usage
@@ -85,7 +86,7 @@ class RealtimeConversation:
         self._agreement = Agreement(Agreed(answers=not only_transcribes(scope)))
         self._is_sideband = is_sideband(scope)
         self._time = SessionTime(by_clock=True, if_priced=True)
-        self._talk, self._begun = Talk(), BegunResponses()
+        self._talk, self._begun, self._heard = Talk(), BegunResponses(), EndedCalls()
         # What sound asks for, while nothing changes that.
         self._ahead: tuple[Asked, ...] | None = None
 
@@ -170,7 +171,7 @@ class RealtimeConversation:
         if head.type.startswith("response."):
             return self._piece(head, data) if head.response_id is not None else None
         if head.type == TRANSCRIBED:
-            return self._transcribed(mapping_of(parse_body(data)))
+            return self._heard.told_once(self._transcribed(mapping_of(parse_body(data))))
         if head.type in SESSION_CREATED or head.type in SESSION_UPDATED:
             self._agree(head, data)
         elif head.type == "error":
@@ -179,13 +180,15 @@ class RealtimeConversation:
 
     def _transcribed(self, event: Mapping[str, object]) -> ServerEvent:
         item, known = id_in(event, "item_id") or "", self._agreement.known
+        part = token_count(event.get("content_index"))
         is_timed = "seconds" in mapping_of(event.get("usage"))
         model = known.transcriber or (_USUAL_TRANSCRIBER if is_timed else self._agreement.agreed.model)
         return ServerEvent(
             Step.ENDS,
             f"{_HEARD} {item}",
             body=self._transcription(known),
-            call_id=item,
+            # An item may have sound in several of its parts.
+            call_id=f"{item}/{part}" if item and part else item,
             asked_in=(_HEARD,),
             model=model,
         )
@@ -217,7 +220,7 @@ class RealtimeConversation:
     def _response_event(self, head: EventHead, response: Mapping[str, object]) -> ServerEvent | None:
         id_ = id_in(response, "id") or ""
         is_end = head.type == RESPONSE_DONE
-        if is_end and id_ and self._begun.has_ended(id_):
+        if is_end and self._begun.has_ended(id_):
             # Told twice.
             return None
         is_beside = response.get("conversation_id", "") is None
