@@ -180,17 +180,15 @@ class RealtimeConversation:
 
     def _transcribed(self, event: Mapping[str, object]) -> ServerEvent:
         item, known = id_in(event, "item_id") or "", self._agreement.known
-        part = token_count(event.get("content_index"))
-        is_timed = "seconds" in mapping_of(event.get("usage"))
-        model = known.transcriber or (_USUAL_TRANSCRIBER if is_timed else self._agreement.agreed.model)
+        usual = _USUAL_TRANSCRIBER if "seconds" in mapping_of(event.get("usage")) else self._agreement.agreed.model
         return ServerEvent(
             Step.ENDS,
             f"{_HEARD} {item}",
             body=self._transcription(known),
             # An item may have sound in several of its parts.
-            call_id=f"{item}/{part}" if item and part else item,
+            call_id=f"{item}/{part}" if item and (part := token_count(event.get("content_index"))) else item,
             asked_in=(_HEARD,),
-            model=model,
+            model=known.transcriber or usual,
         )
 
     def _agree(self, head: EventHead, data: bytes) -> None:
@@ -221,7 +219,6 @@ class RealtimeConversation:
         id_ = id_in(response, "id") or ""
         is_end = head.type == RESPONSE_DONE
         if is_end and self._begun.has_ended(id_):
-            # Told twice.
             return None
         is_beside = response.get("conversation_id", "") is None
         # One beside the conversation may not be told from others.
