@@ -1,9 +1,9 @@
 """Opens what settings name, for gateways and operators: the ledger, its store, prices and payers."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.own.dialect import WrongDialectError, own_apis
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from budget_middleware.history.following import HistoryFollower
 
 _log = logging.getLogger("budget_middleware")
+_T = TypeVar("_T")
 
 MOST_TOLD: Final = 5
 """Of warnings of one kind: a whole price map may be in another unit."""
@@ -184,7 +185,7 @@ def payers_of(
     require_async("accounts_source", accounts_source)
     if credential_source is not None and not callable(credential_source):
         raise SettingsError("credential_source: accepted is a function")
-    directory = accounts_file_of(settings)
+    directory = read_accounts_file(settings, AccountsFile)
     if settings.known_keys_only and directory is None and accounts_source is None:
         raise SettingsError(
             "BUDGET_KNOWN_KEYS_ONLY='1': accepted with BUDGET_ACCOUNTS_FILE or accounts_source, which know the keys"
@@ -199,12 +200,12 @@ def payers_of(
     )
 
 
-def accounts_file_of(settings: Settings) -> AccountsFile | None:
-    """The file of accounts, if the settings name one. Raises SettingsError."""
+def read_accounts_file(settings: Settings, read: Callable[..., _T]) -> _T | None:
+    """What is read of the file of accounts, if the settings name one. Raises SettingsError."""
     if settings.accounts_file is None:
         return None
     try:
-        return AccountsFile(settings.accounts_file)
+        return read(settings.accounts_file)
     except ValueError as error:
         raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
 

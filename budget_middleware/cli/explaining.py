@@ -59,7 +59,7 @@ async def _explain_account(context: OperatorContext, arguments: Namespace, templ
         context, arguments.subject, include_past=arguments.all, at_most=arguments.limit, trace_url=template
     )
     if explanation is None:
-        warn(warnings_for(arguments.subject, context))
+        warn(await warnings_for(arguments.subject, context))
         print_error(
             "not explained: that account has no counter, limit, hold or refusal; `status --all` lists the counters"
         )

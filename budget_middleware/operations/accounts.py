@@ -4,54 +4,43 @@ A slip of the pen in an account or a namespace books money where nobody looks fo
 has to be confirmed.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from budget_middleware.core.limits.patterns import is_open
 from budget_middleware.core.payers.accounts import GLOBAL, MODEL, parts_of
-from budget_middleware.opening import accounts_file_of
+from budget_middleware.opening import read_accounts_file
 from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Confirmation, Unconfirmed
-from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.payers.accounts_file import Accounts, accounts_in, accounts_of, kinds_of
 from budget_middleware.prices import PriceBook
 from budget_middleware.prices.limited_names import warnings_for_models
 from budget_middleware.settings import Settings, SettingsError
 
 
 def kinds_of_requests(settings: Settings) -> frozenset[str]:
-    """The kinds of account that a request can have; SettingsError if the accounts file cannot be used."""
-    file = _accounts_file_now(settings)
-    kinds = {source.kind for source in settings.accounts} | {MODEL, GLOBAL}
-    return frozenset(kinds | file.kinds if file else kinds)
+    """The kinds of account that a request can have; SettingsError if the accounts file cannot be used.
+
+    It may read that file, as the next function: an event loop asks in a thread.
+    """
+    return kinds_of(_filed(settings)).union({source.kind for source in settings.accounts}, {MODEL, GLOBAL})
 
 
 def accounts_of_file(settings: Settings) -> frozenset[str]:
     """The accounts that BUDGET_ACCOUNTS_FILE names; SettingsError as above."""
-    file = _accounts_file_now(settings)
-    return file.accounts() if file else frozenset()
+    return accounts_of(_filed(settings))
 
 
-_last_read: dict[Path, AccountsFile] = {}
+def _filed(settings: Settings) -> Accounts:
+    return read_accounts_file(settings, accounts_in) or {}
 
 
-def _accounts_file_now(settings: Settings) -> AccountsFile | None:
-    """What stands in the file now, read anew only if it has changed: 5,000 keys take a tenth of a second."""
-    if (path := settings.accounts_file) is None:
-        return None
-    file = _last_read.get(path)
-    if file is None or not file.is_current():
-        _last_read.clear()
-        if (file := accounts_file_of(settings)) is not None:
-            _last_read[path] = file
-    return file
-
-
-def warnings_for(account: str, context: OperatorContext) -> tuple[str, ...]:
+async def warnings_for(account: str, context: OperatorContext) -> tuple[str, ...]:
     """Why no request may ever have this account, if so: what is set or booked there would concern nobody."""
     kinds = dict(parts_of(account)).keys()
-    unknown = sorted(kinds - kinds_of_requests(context.settings))
+    unknown = sorted(kinds - await asyncio.to_thread(kinds_of_requests, context.settings))
     if not unknown:
         return model_warnings([account], lambda: context.prices) if MODEL in kinds else ()
     return (f"{unknown_kinds_message(unknown)}; unless accounts_source names it, no request has this account",)
@@ -99,5 +88,6 @@ async def _is_known(context: OperatorContext, name: str) -> bool:
     parts = parts_of(name)
     if name == GLOBAL or any(is_open(part) for _, part in parts):
         # It stands for accounts to come, whose kinds at least must exist.
-        return {kind for kind, _ in parts} <= kinds_of_requests(context.settings)
-    return name in accounts_of_file(context.settings) or bool(await context.store.counters(name))
+        return {kind for kind, _ in parts} <= await asyncio.to_thread(kinds_of_requests, context.settings)
+    filed = await asyncio.to_thread(accounts_of_file, context.settings)
+    return name in filed or bool(await context.store.counters(name))

@@ -57,7 +57,7 @@ async def adjust(
     await require_known(context, account, is_new=is_new)
     if not is_large:
         await _require_usual_size(context, account, amount_nanos, counters, is_new=is_new)
-    warnings = warnings_for(account, context)
+    warnings = await warnings_for(account, context)
     return Adjustment(await _book(context, counters, amount_nanos, reason=reason), warnings)
 
 

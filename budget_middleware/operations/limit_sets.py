@@ -96,8 +96,9 @@ async def _require_all_known(context: OperatorContext, accounts: Iterable[str]) 
     """Unconfirmed for accounts and patterns that nobody ever used: one reading of the store for all of them."""
     used = {view.counter.account for view in await context.store.counters()}
     used |= {pattern for pattern, _ in (await context.store.limits()).limits}
-    used |= {rule.pattern for rule in context.settings.limits} | accounts_of_file(context.settings)
-    kinds = kinds_of_requests(context.settings)
+    used |= {rule.pattern for rule in context.settings.limits}
+    used |= await asyncio.to_thread(accounts_of_file, context.settings)
+    kinds = await asyncio.to_thread(kinds_of_requests, context.settings)
     unknown = [name for name in accounts if name not in used and not _stands_for_any(name, kinds)]
     if unknown:
         shown = ", ".join(unknown[:_SHOWN_UNKNOWN])

@@ -117,7 +117,7 @@ async def clear_limits(context: OperatorContext, account: str, choice: SlotChoic
 
 async def change_of(context: OperatorContext, account: str) -> LimitsChange:
     """What binds by now; of one account also what is left in the current windows."""
-    warnings = list(warnings_for(account, context))
+    warnings = list(await warnings_for(account, context))
     limits = await read_limits_of(context, account)
     counters = {} if any(is_open(subject) for _, subject in parts_of(account)) else await _counted(context, account)
     rows: list[LimitRow] = []

@@ -59,7 +59,7 @@ async def transfer(
         )
     except StoreUnavailable as error:
         raise UnknownFate(str(error)) from None
-    warnings = tuple(warning for account in limits for warning in warnings_for(account, context))
+    warnings = tuple([warning for account in limits for warning in await warnings_for(account, context)])
     if answer.rejection is not None:
         return TransferDone(warnings=warnings, why_not=_why_not(answer.rejection))
     # It may have expired other requests' reservations in passing.

@@ -91,7 +91,7 @@ class Payers:
         key: Any = payers.get(KEY)  # Of keys there are never several.
         filed = sourced = None
         if self._directory is not None:
-            filed = self._directory.subjects_of(key)
+            filed = await self._directory.subjects_of(key)
             payers |= dict.fromkeys(self._directory.kinds - payers.keys())
         if self._accounts_source is not None and key is not None:
             sourced = await _sourced(self._accounts_source, key)

@@ -117,14 +117,14 @@ def test_an_account_whose_own_limit_is_lost_keeps_the_default(whole: Import):
     assert "end_user:cust-3" not in limits_of(whole)
 
 
-def test_keys_have_their_accounts(whole: Import, tmp_path):
+async def test_keys_have_their_accounts(whole: Import, tmp_path):
     path = tmp_path / "accounts.toml"
     path.write_text(accounts_text(whole))
     accounts = AccountsFile(path)
-    assert accounts.subjects_of(key("alice")[4:]) == {"user": "alice"}
-    assert accounts.subjects_of(key("search")[4:]) == {"team": "search", "member": "search/bob", "org": "acme"}
-    assert accounts.subjects_of(key("batch")[4:]) == {}
-    assert accounts.subjects_of(key("session")[4:]) is None
+    assert await accounts.subjects_of(key("alice")[4:]) == {"user": "alice"}
+    assert await accounts.subjects_of(key("search")[4:]) == {"team": "search", "member": "search/bob", "org": "acme"}
+    assert await accounts.subjects_of(key("batch")[4:]) == {}
+    assert await accounts.subjects_of(key("session")[4:]) is None
 
 
 def test_what_is_spent_is_carried_into_the_window_of_the_export(whole: Import):

@@ -1,5 +1,6 @@
 """A transfer: which period it concerns, what it did, and why it was not done."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed
 from budget_middleware.operations.transfers import TransferDone, transfer
 from budget_middleware.operations.values import as_json
-from budget_middleware.payers import accounts_file
 from budget_middleware.stores.base import Store
 from tests.operations.conftest import OpenContext
 from tests.stores.verbs import UTC, adjust, figures, target
@@ -154,33 +154,33 @@ async def test_what_is_carried_over_is_available(open_context: OpenContext, base
     assert (rows[A].limit, rows[A].available, rows[B].limit) == ("13.00", "-2.00", "15.00")
 
 
-def test_the_price_file_is_read_once_for_all_accounts(open_context: OpenContext, tmp_path: Path):
+async def test_the_price_file_is_read_once_for_all_accounts(open_context: OpenContext, tmp_path: Path):
     """A file of a thousand prices takes 70 ms, in which an event loop that reads it does nothing else."""
     file = tmp_path / "prices.json"
     file.write_text('{"ours": {"input_cost_per_token": 0.000001, "output_cost_per_token": 0.000001}}', "utf-8")
     context = open_context(prices=str(file))
-    told = warnings_for("model:OURS", context)
+    told = await warnings_for("model:OURS", context)
     assert told == ("model:OURS is no account of requests for that model: they are charged to model:ours",)
     file.unlink()
-    assert warnings_for("model:OURS", context) == told
+    assert await warnings_for("model:OURS", context) == told
 
 
 async def test_the_accounts_file_is_read_once_and_again_where_it_has_changed(
     open_context: OpenContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A transfer asks it of both accounts."""
-    file, read = tmp_path / "accounts.toml", list[Path]()
+    file, read = tmp_path / "accounts.toml", list[str]()
     file.write_text('[keys."1f3a9c0b2d4e5f60"]\nteam = "a"\n', "utf-8")
-    read_accounts = accounts_file._read_accounts
+    parse = tomllib.loads
 
-    def count(path: Path) -> accounts_file.Accounts:
-        read.append(path)
-        return read_accounts(path)
+    def count(text: str) -> dict[str, Any]:
+        read.append(text)
+        return parse(text)
 
-    monkeypatch.setattr(accounts_file, "_read_accounts", count)
+    monkeypatch.setattr(tomllib, "loads", count)
     context = open_context(limits=MONTHS, accounts="key=token", accounts_file=str(file))
     assert (await transfer(context, A, B, 1, reason="by ann: x", is_new=True)).warnings == ()
-    assert read == [file]
+    assert len(read) == 1
     file.write_text('[keys."1f3a9c0b2d4e5f60"]\norg = "acme"\n', "utf-8")
-    assert "has a source for team" in warnings_for(A, context)[0]
-    assert read == [file] * 2
+    assert "has a source for team" in (await warnings_for(A, context))[0]
+    assert len(read) == 2

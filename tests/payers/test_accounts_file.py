@@ -1,8 +1,10 @@
 """F62: an accounts file is read while somebody writes it. The last good one stays until the new one has settled."""
 
+import asyncio
 import os
 import threading
 import time
+import tomllib
 
 import pytest
 
@@ -14,6 +16,7 @@ from budget_middleware.setting_types import Mode
 from budget_middleware.settings import SettingsError
 from budget_middleware.settings_loading import load
 from budget_middleware.testing import MovableClock, ScriptedApp, call
+from tests.request.turns import longest_step_s
 from tests.request.wire import TOKEN, ask, bearer, completion
 
 KEYS = [f"{number:016x}" for number in range(9)] + [key_id(TOKEN)]
@@ -34,7 +37,7 @@ IN_THE_MAKING = {
 
 
 class Watched:
-    """An accounts file, whose clock a test moves; each `look` is a second later."""
+    """An accounts file, whose clock a test moves; each `look` is two seconds later, and waits for what has changed."""
 
     def __init__(self, path):
         self.path = path
@@ -45,9 +48,9 @@ class Watched:
     def write(self, text):
         self.path.write_text(text)
 
-    def look(self, *, after_s=1.0):
+    async def look(self, *, after_s=2.0):
         self._clock.advance(ms=round(after_s * 1000))
-        return self.file.subjects_of(key_id(TOKEN))
+        return await self.file.subjects_of(key_id(TOKEN))
 
 
 @pytest.fixture
@@ -59,88 +62,89 @@ ALL = {"team": "search", "user": "u"}
 
 
 @pytest.mark.parametrize("text", IN_THE_MAKING.values(), ids=IN_THE_MAKING)
-def test_f62_a_file_in_the_making_unbinds_nobody(watched, text, caplog):
+async def test_f62_a_file_in_the_making_unbinds_nobody(watched, text, caplog):
     watched.write(text)
-    assert watched.look() == ALL
+    assert await watched.look() == ALL
     assert watched.file.kinds == {"team", "user"}
-    assert watched.look(after_s=STABLE_S - 1.1) == ALL
+    assert await watched.look(after_s=STABLE_S - 2.1) == ALL
     watched.write(WHOLE)
-    assert watched.look() == ALL
-    assert watched.look(after_s=STABLE_S * 9) == ALL
+    assert await watched.look() == ALL
+    assert await watched.look(after_s=STABLE_S * 9) == ALL
     (record,) = caplog.records
     assert "the last good one stays" in record.message
 
 
 @pytest.mark.parametrize("name", ["empty", "a comment", "the table alone", "cut in a word"])
-def test_a_file_without_any_key_is_never_used_by_a_running_gateway(watched, name):
+async def test_a_file_without_any_key_is_never_used_by_a_running_gateway(watched, name):
     watched.write(IN_THE_MAKING[name])
     for _ in range(20):
-        assert watched.look(after_s=STABLE_S) == ALL
+        assert await watched.look(after_s=STABLE_S) == ALL
 
 
-def test_fewer_keys_are_used_when_the_file_has_settled(watched, caplog):
+async def test_fewer_keys_are_used_when_the_file_has_settled(watched, caplog):
     watched.write(IN_THE_MAKING["all but the last key"])
-    assert watched.look() == ALL
-    assert watched.look(after_s=STABLE_S) is None
+    assert await watched.look() == ALL
+    assert await watched.look(after_s=STABLE_S) is None
     lacks, used = caplog.messages
     assert "lacks 1 of its 10 keys, or accounts of theirs" in lacks
     assert "is used now" in used
     watched.write(WHOLE)
-    assert watched.look() == ALL
+    assert await watched.look() == ALL
 
 
-def test_a_file_that_goes_on_changing_has_not_settled(watched):
+async def test_a_file_that_goes_on_changing_has_not_settled(watched):
     for number in range(1, len(LINES)):
         watched.write("".join(LINES[:number]))
-        assert watched.look(after_s=STABLE_S) == ALL
+        assert await watched.look(after_s=STABLE_S) == ALL
 
 
-def test_one_that_is_touched_is_the_same(watched):
+async def test_one_that_is_touched_is_the_same(watched):
     watched.write(LINES[0])
-    watched.look()
+    await watched.look()
     os.utime(watched.path, (1, 1))
-    assert watched.look(after_s=STABLE_S) == ALL
-    assert watched.look() is None
+    assert await watched.look(after_s=STABLE_S) == ALL
+    assert await watched.look() is None
 
 
-def test_more_keys_and_other_accounts_are_used_at_once(watched, caplog):
+async def test_more_keys_and_other_accounts_are_used_at_once(watched, caplog):
     watched.write(WHOLE.replace("search", "ads") + '[keys."ffffffffffffffff"]\nteam = "new"\n')
-    assert watched.look() == {"team": "ads", "user": "u"}
+    assert await watched.look() == {"team": "ads", "user": "u"}
     assert caplog.messages == []
 
 
-def test_a_file_that_is_replaced_in_one_step_is_used_at_once(watched, tmp_path):
+async def test_a_file_that_is_replaced_in_one_step_is_used_at_once(watched, tmp_path):
     (tmp_path / "new").write_text(WHOLE.replace("search", "ads"))
     (tmp_path / "new").rename(watched.path)
-    assert watched.look() == {"team": "ads", "user": "u"}
+    assert await watched.look() == {"team": "ads", "user": "u"}
 
 
-def test_a_file_that_has_gone_and_comes_back(watched):
+async def test_a_file_that_has_gone_and_comes_back(watched):
     watched.path.unlink()
-    assert watched.look(after_s=STABLE_S * 9) == ALL
+    assert await watched.look(after_s=STABLE_S * 9) == ALL
     watched.write(WHOLE.replace("search", "ads"))
-    assert watched.look() == {"team": "ads", "user": "u"}
+    assert await watched.look() == {"team": "ads", "user": "u"}
 
 
-def test_a_permission_that_is_given_back(watched, monkeypatch, caplog):
+async def test_a_permission_that_is_given_back(watched, monkeypatch, caplog):
     """Nothing but the time of its change of state tells of it."""
     watched.write(WHOLE.replace("search", "ads"))
     with monkeypatch.context() as lost:
         lost.setattr(type(watched.path), "read_text", refuse)
-        assert watched.look() == ALL
+        assert await watched.look() == ALL
     assert "Permission denied" in caplog.text
     # The tests may run as root, whom no mode stops: what counts is that the mode's change is noticed.
     watched.path.chmod(0o640)
-    assert watched.look() == {"team": "ads", "user": "u"}
+    assert await watched.look() == {"team": "ads", "user": "u"}
 
 
 def refuse(*_, **__):
     raise PermissionError(13, "Permission denied")
 
 
-def test_a_writer_that_never_stops(watched, monkeypatch):
+async def test_a_writer_that_never_stops(watched, monkeypatch):
     """A real thread cuts the file, waits, and writes it anew, while it is looked at all the time."""
     monkeypatch.setattr(accounts_file, "_LOOK_S", 0.0)
+    monkeypatch.setattr(accounts_file, "_IDLE_S", 0.0)
     has_ended = threading.Event()
 
     def write():
@@ -157,15 +161,15 @@ def test_a_writer_that_never_stops(watched, monkeypatch):
     writer.start()
     looks = 0
     while not has_ended.is_set():
-        assert watched.look(after_s=0) == ALL
+        assert await watched.look(after_s=0) == ALL
         looks += 1
     writer.join()
     assert looks > 40
 
 
 async def test_f62_a_team_limit_binds_while_the_file_is_cut(tmp_path, monkeypatch):
-
     monkeypatch.setattr(accounts_file, "_LOOK_S", 0.0)
+    monkeypatch.setattr(accounts_file, "_IDLE_S", 0.0)
     path = tmp_path / "accounts.toml"
     path.write_text(WHOLE)
     prices = tmp_path / "prices.toml"
@@ -178,6 +182,51 @@ async def test_f62_a_team_limit_binds_while_the_file_is_cut(tmp_path, monkeypatc
         path.write_text(text)
         assert (await call(guard, ask(), headers=bearer())).status == 429, text
     await guard.ledger.drain()
+
+
+@pytest.fixture
+def slow(watched, monkeypatch):
+    """The watched file with other accounts in it; whoever reads it waits until the event is set."""
+    may_read, read_text = threading.Event(), type(watched.path).read_text
+
+    def wait(path, *encoding):
+        may_read.wait()
+        return read_text(path, *encoding)
+
+    watched.write(WHOLE.replace("search", "ads"))
+    monkeypatch.setattr(type(watched.path), "read_text", wait)
+    yield may_read
+    may_read.set()
+
+
+NEW = {"team": "ads", "user": "u"}
+
+
+async def test_while_a_change_is_read_the_last_good_one_serves(watched, slow):
+    assert [await watched.look(after_s=1) for _ in range(5)] == [ALL] * 5
+    reading = watched.file._reading
+    slow.set()
+    await asyncio.wrap_future(reading)
+    assert await watched.look(after_s=0) == NEW
+
+
+async def test_after_idle_time_all_wait_for_the_change_and_nobody_cuts_it_off(watched, slow):
+    """Nobody knows for how long it has stood there."""
+    waiting = [asyncio.create_task(watched.look()) for _ in range(3)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    assert not (await asyncio.wait(waiting[1:], timeout=0))[0]
+    slow.set()
+    assert await asyncio.gather(*waiting[1:]) == [NEW] * 2
+
+
+async def test_the_loop_goes_on_while_many_keys_are_read(watched):
+    watched.write("".join(f'[keys."{number:016x}"]\nteam = "t{number}"\n' for number in range(5_000)) + LINES[-1])
+    started_s = time.thread_time()
+    tomllib.loads(watched.path.read_text())
+    parsing_s = time.thread_time() - started_s
+    _, step_s = await longest_step_s(watched.look())
+    assert step_s < parsing_s / 4
 
 
 def test_a_file_of_limits_without_any_stops_the_server(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ import pytest
 from budget_middleware.core.payers.accounts import encode_subject, key_id
 from budget_middleware.core.payers.sources import parse_sources
 from budget_middleware.headers import HeaderTable
-from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.payers import accounts_file
+from budget_middleware.payers.accounts_file import AccountsFile, accounts_in, accounts_of
 from budget_middleware.payers.credentials import TOKEN_HEADERS, AmbiguousTokenError
 from budget_middleware.payers.payers import AccountsSourceError, Payers
 from budget_middleware.payers.places import token_of
@@ -187,36 +188,38 @@ class TestAccountsFile:
         told = await payers_of("key=token", scope(), directory=AccountsFile(path), known_keys_only=True)
         assert told == dict.fromkeys(KNOWN)
 
-    def test_reread_when_it_has_changed_once_a_second_at_most(self, path):
+    async def test_reread_when_it_has_changed_once_a_second_at_most(self, path, monkeypatch):
+        monkeypatch.setattr(accounts_file, "_IDLE_S", 0.0)
         clock = MovableClock()
         file = AccountsFile(path, clock_s=lambda: clock() / 1000)
         rewrite(path, FILE.replace("search", "ads"), mtime_s=1)
         clock.advance(ms=999)
-        assert team(file) == "search"
+        assert await team(file) == "search"
         clock.advance(ms=1)
-        assert team(file) == "ads"
+        assert await team(file) == "ads"
 
-    def test_the_last_good_one_stays(self, path, caplog):
+    async def test_the_last_good_one_stays(self, path, caplog, monkeypatch):
+        monkeypatch.setattr(accounts_file, "_IDLE_S", 0.0)
         clock = MovableClock()
         file = AccountsFile(path, clock_s=lambda: clock() / 1000)
         for mtime_s, text in enumerate(["[keys", FILE.replace("search", "ads")], start=1):
             rewrite(path, text, mtime_s=mtime_s)
             clock.advance(s=1)
-            assert team(file) == ("search" if mtime_s == 1 else "ads")
+            assert await team(file) == ("search" if mtime_s == 1 else "ads")
         path.unlink()
         clock.advance(s=1)
-        assert team(file) == "ads"
+        assert await team(file) == "ads"
         assert len(caplog.records) == 2
         assert all("the last good one stays" in record.message for record in caplog.records)
 
-    def test_a_file_that_has_not_changed_is_not_read_again(self, path, monkeypatch):
+    async def test_a_file_that_has_not_changed_is_not_read_again(self, path, monkeypatch):
         clock = MovableClock()
         file = AccountsFile(path, clock_s=lambda: clock() / 1000)
         monkeypatch.setattr(type(path), "read_text", None)
         clock.advance(s=5)
-        assert team(file) == "search"
+        assert await team(file) == "search"
 
-    def test_a_key_has_what_its_team_has_unless_its_own_table_says_otherwise(self, path):
+    async def test_a_key_has_what_its_team_has_unless_its_own_table_says_otherwise(self, path):
         path.write_text(
             '[keys."0000000000000001"]\nteam = "search"\n'
             '[keys."0000000000000002"]\nteam = "search"\norg = "other"\n'
@@ -225,18 +228,18 @@ class TestAccountsFile:
             '[teams."ads"]\norg = "acme inc"\n'
         )
         file = AccountsFile(path)
-        told = [file.subjects_of(f"{number:016x}") for number in (1, 2, 3)]
+        told = [await file.subjects_of(f"{number:016x}") for number in (1, 2, 3)]
         assert told == [
             {"team": "search", "org": "acme%20inc", "tag": ("a", "b")},
             {"team": "search", "org": "other", "tag": ("a", "b")},
             {"user": "u"},
         ]
-        assert {"org:acme%20inc", "org:other", "tag:a"} <= file.accounts()
+        assert {"org:acme%20inc", "org:other", "tag:a"} <= accounts_of(accounts_in(path))
         assert file.kinds == {"team", "org", "tag", "user"}
 
-    def test_keys_are_hex_digits_in_any_case(self, path):
+    async def test_keys_are_hex_digits_in_any_case(self, path):
         path.write_text(FILE.replace(KEY, KEY.upper()))
-        assert team(AccountsFile(path)) == "search"
+        assert await team(AccountsFile(path)) == "search"
 
     @pytest.mark.parametrize(
         "text",
@@ -275,8 +278,8 @@ class TestAccountsFile:
         assert TOKEN not in str(error.value)
 
 
-def team(file):
-    known = file.subjects_of(KEY)
+async def team(file):
+    known = await file.subjects_of(KEY)
     return known and known["team"]
 
 

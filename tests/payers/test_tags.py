@@ -6,7 +6,7 @@ import pytest
 
 from budget_middleware.core.payers.accounts import key_id
 from budget_middleware.core.payers.payers import TAGS_MAX, TooManyTagsError
-from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.payers.accounts_file import AccountsFile, accounts_in, accounts_of
 from budget_middleware.payers.payers import AccountsSourceError
 from tests.payers.test_payers import KEY, PLACES, payers_of, scope
 
@@ -83,7 +83,7 @@ async def test_the_accounts_file_names_one_or_a_list(path, named, tags):
     found = await payers_of("key=token; tag=header:x-tags", PLACES["token"][0], directory=file)
     assert found == {"key": KEY, "tag": tags}
     each = tags if isinstance(tags, tuple) else (tags,)
-    assert file.accounts() == {f"key:{KEY}", *(f"tag:{tag}" for tag in each)}
+    assert accounts_of(accounts_in(path)) == {f"key:{KEY}", *(f"tag:{tag}" for tag in each)}
 
 
 @pytest.mark.parametrize(

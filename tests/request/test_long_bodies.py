@@ -1,6 +1,5 @@
 """Bodies of any shape: the event loop is not held up by them, and memory is bounded."""
 
-import asyncio
 import json
 import time
 import tracemalloc
@@ -11,6 +10,7 @@ import pytest
 
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.testing import ScriptedApp, call
+from tests.request.turns import longest_step_s
 from tests.request.wire import KEY, bearer, completion
 
 MODEL = b'{"model": "plain", "max_tokens": 600, "stream": "no", "messages": '
@@ -70,30 +70,6 @@ SHAPES |= {
     for name, item in {"objects": b"{}", "arrays": b"[]", "tokens": b"1234", "numbers": b"1.5"}.items()
 }
 SERVED = (*READ, *(name for name in SHAPES if name.startswith("half")))
-
-
-async def longest_step_s(work):
-    """The result of some work, and the most CPU time that the event loop spent between two turns of somebody else."""
-    longest_s = 0.0
-
-    async def watch():
-        nonlocal longest_s
-        before_s = time.thread_time()
-        while True:
-            await asyncio.sleep(0)
-            now_s = time.thread_time()
-            longest_s = max(longest_s, now_s - before_s)
-            before_s = now_s
-
-    watcher = asyncio.create_task(watch())
-    await asyncio.sleep(0)
-    try:
-        result = await work
-        # The step that ended it counts, too.
-        await asyncio.sleep(0)
-        return result, longest_s
-    finally:
-        watcher.cancel()
 
 
 class TestLongestStep:

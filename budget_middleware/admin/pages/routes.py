@@ -139,7 +139,7 @@ class _Pages:
         story = await account_story(self._context, account)
         if story is None:
             why = "It has no counter, limit, reservation or refusal. "
-            why += " ".join(warnings_for(account, self._context))
+            why += " ".join(await warnings_for(account, self._context))
             return visit.page("trouble.html", status=404, title=f"Nothing is known of {account}", why=why)
         return visit.page("account.html", account=account, story=story)
 

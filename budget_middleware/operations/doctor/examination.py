@@ -1,5 +1,6 @@
 """Runs all checks in order, settings first: nothing else can be checked without them."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Self
@@ -20,14 +21,15 @@ async def examine(environment: Mapping[str, str], settings: Settings | None = No
 
     ``settings`` are those of a gateway in this process, which its keywords may have changed.
     """
-    with _Warnings() as warnings:
-        try:
+    warnings = _Warnings()
+    try:
+        with warnings:
             settings = settings or load()
-        except SettingsError as error:
-            failed = Finding("settings", Health.FAIL, str(error), "correct this setting: no gateway starts with it")
-            spans, about_settings = SpansPer.COUNTER, [failed]
-        else:
-            spans, about_settings = settings.spans, await _findings_of(settings)
+    except SettingsError as error:
+        failed = Finding("settings", Health.FAIL, str(error), "correct this setting: no gateway starts with it")
+        spans, about_settings = SpansPer.COUNTER, [failed]
+    else:
+        spans, about_settings = settings.spans, await _findings_of(settings)
     return [
         *about_settings,
         *(Finding("variables", Health.WARN, warning, "correct its name") for warning in warnings.messages),
@@ -37,7 +39,8 @@ async def examine(environment: Mapping[str, str], settings: Settings | None = No
 
 async def _findings_of(settings: Settings) -> list[Finding]:
     about_store = await store_findings(settings)
-    about_settings = [mode_finding(settings), prices_finding(settings), estimate_finding(settings)]
+    about_prices = await asyncio.to_thread(prices_finding, settings)
+    about_settings = [mode_finding(settings), about_prices, estimate_finding(settings)]
     return [*about_settings, *admin_findings(settings), *about_store, *spool_findings(settings)]
 
 

@@ -36,7 +36,7 @@ SHOWN_RECORDS = 20
 async def store_findings(settings: Settings) -> list[Finding]:
     """Ask the store that the settings name, and judge its answers."""
     if settings.store_url == MEMORY_URL:
-        return _memory_findings(settings)
+        return await asyncio.to_thread(_memory_findings, settings)
     try:
         require_file(settings)
         store = operators_store_of(settings)
@@ -88,8 +88,9 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     journals = (await journals_of(store)).items()
     heads = {ledger_of(settings.namespace, name): await each.head() for name, each in journals}
     histories = await asyncio.to_thread(history_findings, settings, heads)
+    limits = await asyncio.to_thread(limits_finding, settings, runtime)
     about_journal = [*await shards_findings(settings, store), *journal, *histories, await growth_finding(store)]
-    return [limits_finding(settings, runtime), *server, *waiting, *records, *about_journal, *findings]
+    return [limits, *server, *waiting, *records, *about_journal, *findings]
 
 
 async def _server_findings(settings: Settings, store: Store) -> list[Finding]:
