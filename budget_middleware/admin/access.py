@@ -36,7 +36,9 @@ class Access:
         self._read_digest = _digest(read) if read else secrets.token_bytes(32)
         self._operator_source = operator_source
         self.wrong_tokens = WrongTokens()
-        self.sessions = Sessions(key=_digest(f"{write} {read}") if write or read else secrets.token_bytes(32))
+        # Where only the read token is set, who has it knows the key.
+        key = _digest(f"{write} {read}") if write or read else secrets.token_bytes(32)
+        self.sessions = Sessions(key=key, may_write=bool(write))
 
     async def operator_of(self, scope: Scope) -> Operator | None:
         """Who asks, None for nobody; TooManyWrongTokens for a client that has guessed too often.

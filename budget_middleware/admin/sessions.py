@@ -38,10 +38,11 @@ class _Session(NamedTuple):
 
 
 class Sessions:
-    """Begins sessions and recognises them."""
+    """Begins sessions and recognises them. Without ``may_write`` none can write, whoever knows the key."""
 
-    def __init__(self, *, key: bytes, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, key: bytes, may_write: bool = True, clock: Callable[[], float] = time.time) -> None:
         self._key = key
+        self._may_write = may_write
         self._clock = clock
 
     def begin(self, role: Role) -> str:
@@ -82,6 +83,8 @@ class Sessions:
         session = _parsed(cookie)
         signed, _, signature = cookie.rpartition(".")
         if session is None or not hmac.compare_digest(signature, self._signature("session", signed)):
+            return None
+        if session.role == "write" and not self._may_write:
             return None
         return session if session.expires_s > self._clock() else None
 

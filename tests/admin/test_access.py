@@ -1,5 +1,6 @@
 """Who may use the admin API: nobody without a token, none but writers for a change, and nobody by guessing."""
 
+import hashlib
 from typing import Any
 
 import httpx
@@ -119,6 +120,17 @@ def test_a_session_is_its_cookie_and_ends():
     assert not sessions.is_csrf_token(sessions.csrf_token(sessions.begin("read")), cookie)
     clock.advance(s=SESSION_S)
     assert (sessions.role_of(cookie), sessions.renewed(cookie)) == (None, None)
+
+
+async def test_who_may_read_cannot_make_a_session_that_writes(served: RecordingApp, open_client: OpenClient):
+    """All that the key of sessions follows from is the read token, where no other is set."""
+    guarded = BudgetMiddleware(served, admin_read_token=READ, limits="key=10/day")
+    forger = Sessions(key=hashlib.sha256(f" {READ}".encode()).digest())
+    for cookie, status in ((forger.begin("read"), 200), (forger.begin("write"), 401)):
+        client = open_client(guarded)
+        client.cookies.set(COOKIE, cookie, domain="gateway.local", path="/budget")
+        assert (await client.get(STATUS)).status_code == status
+    await guarded.ledger.drain()
 
 
 def test_a_session_that_is_used_goes_on_with_the_same_forms_until_its_longest():
