@@ -104,7 +104,7 @@ class Router:
     def __init__(self, rules: Sequence[RouteRule], *, own_apis: Sequence[Api] = ()) -> None:
         self._own_apis = own_apis
         known = {api.name: api for api in (*own_apis, *APIS)}
-        self._rules = [(_pattern(rule), rule, known.get(rule.api or "")) for rule in rules]
+        self._rules = [(pattern_of(rule), rule, known.get(rule.api or "")) for rule in rules]
         self._remembered = lru_cache(_REMEMBERED)(self._find)
 
     def route_of(self, scope: Scope) -> Route:
@@ -165,7 +165,7 @@ class Router:
         return next((api for api in self._own_apis if isinstance(api, RpcApi) and api.may_be_at(path)), None)
 
 
-def _pattern(rule: RouteRule) -> re.Pattern[str]:
+def pattern_of(rule: RouteRule) -> re.Pattern[str]:
     """The pattern of a rule, in which `*` stands for one segment."""
     segments = rule.suffix.strip("/").split("/")
     return ends_in("".join("/[^/]+" if segment == "*" else f"/{re.escape(segment)}" for segment in segments))

@@ -17,10 +17,12 @@ from budget_middleware.core.windows import Period
 from budget_middleware.opening import fingerprint_of
 from budget_middleware.operations.doctor import examine
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
+from budget_middleware.operations.doctor.gateways import METERED_ROUTES, note_findings
 from budget_middleware.operations.doctor.server import functions_finding, judge
 from budget_middleware.operations.doctor.store import SHOWN_RECORDS
 from budget_middleware.operations.doctor.tracer import tracer_finding
 from budget_middleware.operations.repairs import fix_of
+from budget_middleware.routing import Router
 from budget_middleware.setting_types import SpansPer
 from budget_middleware.settings_loading import load
 from budget_middleware.stores.notes import Note, Topic
@@ -236,17 +238,46 @@ async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
 
 async def test_what_passed_unmetered_and_how_to_refuse_the_rest(cli: RunCli, store: RedisStore):
     assert found(cli("doctor", "--json"))["unmetered"] == "ok"
-    for noted in ("/v1/agents/{id}/run", "WebSocket /v1/realtime", "QUERY /search", "/key/generate", "/a b"):
+    for noted in ("/v1/agents/{id}/run", "WebSocket /v1/events", "QUERY /search", "/key/generate", "/a b"):
         await store.add_note(Topic.UNMETERED, noted)
     ran = cli("doctor", "--json")
     told = [finding["message"] for finding in ran.json if finding["check"] == "gateway"]
-    assert {"/v1/realtime: WebSocket passes unmetered", "/search: QUERY passes unmetered"} <= set(told)
+    assert {"/v1/events: WebSocket passes unmetered", "/search: QUERY passes unmetered"} <= set(told)
     (finding,) = [finding for finding in ran.json if finding["check"] == "unmetered"]
     assert finding["status"] == "warn"
     (rules,) = re.findall(r"BUDGET_UNMETERED=refuse and BUDGET_ROUTES='([^']*)'", finding["fix"])
-    assert set(rules.split("; ")) == {"-/v1/agents/*/run", "-/v1/realtime", "-/search", "-/key/generate"}
+    assert set(rules.split("; ")) == {"-/v1/agents/*/run", "-/v1/events", "-/search", "-/key/generate"}
     assert load(unmetered="refuse", routes=rules).routes
     assert found(cli("doctor", "--json", BUDGET_UNMETERED="refuse"))["unmetered"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/x'$(id>/tmp/x)'", "/x`id`", "/x$HOME", '/x"y', "/x|y", "/x&y", "/x\\y", "/x!y", "/\u0440y", "/(x)"),
+        *("/v1/{id}", "/chat/{id}", "/v1/chat/{id}", "/{id}/completions", "/invoke", "/{id}/invoke"),
+        *(
+            "/model/{id}/{id}",
+            "/v1beta/models/{id}",
+            "/{id}/{id}/{id}",
+            "/videos/{id}/remix",
+            "/*/responses",
+            "/evals/{id}/runs",
+        ),
+    ],
+)
+def test_no_path_of_a_client_makes_the_advice_dangerous(path: str):
+    """Whoever follows it pastes it into a shell, and excepts from metering what it says."""
+    advice = note_findings([Note(Topic.UNMETERED, path, 0), Note(Topic.UNMETERED, "/search", 0)], load())[-1]
+    assert advice.fix == "set BUDGET_UNMETERED=refuse and BUDGET_ROUTES='-/search', without those that call a model"
+
+
+def test_the_advice_knows_all_routes_of_the_table_of_apis():
+    table = Path("docs/apis.md").read_text()
+    router = Router(())
+    told = {path for path in re.findall(r"`(?:POST|GET) (/[^`]+)`", table) if router.route_of({"path": path}).api}
+    assert told, "the table is there"
+    assert told <= set(METERED_ROUTES)
 
 
 async def test_records_that_are_damaged(cli: RunCli, store: RedisStore):

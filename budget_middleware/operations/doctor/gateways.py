@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from budget_middleware.operations.doctor.finding import Finding, Health
-from budget_middleware.setting_types import Unmetered
+from budget_middleware.routing import pattern_of
+from budget_middleware.setting_types import RouteRule, Unmetered
 from budget_middleware.settings import Settings
 from budget_middleware.stores.notes import Note, Topic
 
@@ -32,6 +33,30 @@ _MEANINGS: Final = {
     ),
 }
 """What a note means, and how to fix it."""
+
+_ROUTES: Final = """
+    /v1/chat/completions /openai/deployments/MODEL/chat/completions /v1/completions /v1/embeddings /v1/responses
+    /openai/responses /v1/messages /v1/messages/batches /v1/batches /openai/batches /v1/rerank /v2/rerank
+    /v1/projects/P/locations/L/publishers/anthropic/models/MODEL:rawPredict /v1beta/models/MODEL:generateContent
+    /v1beta/models/MODEL:streamGenerateContent /v1beta/models/MODEL:embedContent /v1beta/models/MODEL:predict
+    /v1/projects/P/locations/L/publishers/google/models/MODEL:predict /v1beta/models/MODEL:batchGenerateContent
+    /v1beta/models/MODEL:predictLongRunning /v1/projects/P/locations/L/endpoints/E:predict /v1beta/decisions
+    /v1beta/interactions /v1beta1/projects/P/locations/L/interactions /api/chat /api/generate /api/embed
+    /model/MODEL/converse /model/MODEL/converse-stream /model/MODEL/invoke /model/MODEL/invoke-with-response-stream
+    /v1/images/generations /v1/images/edits /v1/images/variations /v1/audio/speech /v1/audio/transcriptions
+    /v1/audio/translations /v1/containers /v1/realtime /openai/realtime /v1/realtime/translations /v1/live/sessions
+    /v1/live/sessions/ID/fork /vertex_ai/live
+    /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent
+    /ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent /v1/projects/P/locations/L/batchPredictionJobs
+    /model-invocation-job /v1/videos /v1/videos/ID/remix /v1/videos/edits /v1/videos/generations
+    /openai/v1/video/generations/jobs /async-invoke /v1/fine_tuning/jobs /openai/fine_tuning/jobs
+    /v1/projects/P/locations/L/tuningJobs /v1/evals/E/runs
+"""
+METERED_ROUTES: Final = tuple(_ROUTES.split())
+"""A path of each kind that is metered, which no advice may except."""
+
+# What is noted has come from clients, and the advice is pasted into a shell.
+_PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9._~/*:@%+-]+")
 
 
 def note_findings(notes: Sequence[Note], settings: Settings) -> list[Finding]:
@@ -60,10 +85,18 @@ def _unmetered_finding(texts: Sequence[str], settings: Settings) -> Finding:
         return Finding("unmetered", Health.OK, "BUDGET_UNMETERED=refuse: requests on unknown routes are answered 403")
     message = "BUDGET_UNMETERED=pass: a request on a route that is not known costs nothing here"
     paths = dict.fromkeys(_method_and_path(text)[1].replace("{id}", "*") for text in texts)
-    rules = "; ".join(f"-{path}" for path in paths if re.fullmatch(r"/[^\s=?#;,]+", path) and path.strip("/*"))
+    rules = "; ".join(f"-{path}" for path in paths if _may_be_excepted(path))
     keeping = f" and BUDGET_ROUTES='{rules}', without those that call a model" if rules else ""
     status = Health.WARN if texts else Health.OK
     return Finding("unmetered", status, message, f"set BUDGET_UNMETERED=refuse{keeping}")
+
+
+def _may_be_excepted(path: str) -> bool:
+    """Whether a rule of this path says nothing else to a shell, and excepts nothing that is metered."""
+    if not _PLAIN_PATH.fullmatch(path) or not path.strip("/*"):
+        return False
+    pattern = pattern_of(RouteRule(path, None))
+    return not any(map(pattern.search, METERED_ROUTES))
 
 
 def _method_and_path(text: str) -> tuple[str, str]:
