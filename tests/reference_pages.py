@@ -291,11 +291,12 @@ def _arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _spelling(action: argparse.Action) -> str:
-    value = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
-    if action.choices:
-        value = "\\|".join(map(str, action.choices))
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper())
+    if isinstance(value, tuple):  # What follows the first word may be left out.
+        value = " ".join((value[0], *(f"[{word}]" for word in value[1:])))
+    value = value.replace("|", "\\|")
     if not action.option_strings:
-        return "`" + value.replace("|", "\\|") + "`"
+        return f"`{value}`"
     takes = "" if action.nargs == 0 else f" {value}"
     return ", ".join(f"`{option}{takes}`" for option in action.option_strings)
 

@@ -5,12 +5,13 @@ import re
 import pytest
 
 from budget_middleware.apis.protocol.base import Reason
+from budget_middleware.cli.entry import _parser
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Op, State
 from budget_middleware.core.transitions import ENDINGS, finalize, release
 from budget_middleware.core.units import NOTHING
 from budget_middleware.core.verbs import Finalize, Release
-from tests.reference_pages import BECOMES, DOCS, HEADERS, STATUSES, pages
+from tests.reference_pages import BECOMES, DOCS, HEADERS, STATUSES, _arguments, _commands, pages
 
 PACKAGE = DOCS.parent / "budget_middleware"
 
@@ -38,3 +39,15 @@ def test_what_an_ending_makes_of_a_reservation(op: Op, state: State | None):
         decision = release(known, Release("r"), remember_ms=1)
     assert decision.status is ENDINGS[op, state]
     assert BECOMES.get(decision.status) is (decision.becomes.state if decision.becomes else None)
+
+
+def test_each_argument_of_a_command_is_explained():
+    for name, parser in _commands(_parser(), ()):
+        assert [action.dest for action in _arguments(parser) if not action.help] == [], name
+
+
+@pytest.mark.parametrize("name", [name for name in pages() if name.endswith(".md")])
+def test_the_rows_of_a_table_have_as_many_cells_as_its_head(name: str):
+    for table in re.findall(r"(?:^\|.*\n)+", pages()[name], flags=re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1, table
+        assert r"\\|" not in table

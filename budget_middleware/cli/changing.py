@@ -12,6 +12,8 @@ from budget_middleware.operations.errors import UnknownFate
 from budget_middleware.operations.holds import release_hold
 from budget_middleware.operations.transfers import transfer
 
+_ACCOUNT = "such as team:search or key:1f3a9c0b2d4e5f60"
+
 
 def add_to(commands: Any) -> None:
     _add_adjust(commands)
@@ -33,7 +35,7 @@ def _add_adjust(commands: Any) -> None:
         action="store_true",
         help="even if the amount is larger than any limit of the account and all that it has spent",
     )
-    command.add_argument("account", metavar="ACCOUNT", type=account)
+    command.add_argument("account", metavar="ACCOUNT", type=account, help=_ACCOUNT)
     command.add_argument("amount", metavar="USD", type=amount, help="such as 0.25 or -5")
     command.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
     command.add_argument(
@@ -52,8 +54,8 @@ def _add_transfer(commands: Any) -> None:
         more="In one atomic step FROM has spent that amount more, and TO that amount less.",
     )
     add_new(command)
-    command.add_argument("source", metavar="FROM", type=account)
-    command.add_argument("destination", metavar="TO", type=account)
+    command.add_argument("source", metavar="FROM", type=account, help=f"the account that gives, {_ACCOUNT}")
+    command.add_argument("destination", metavar="TO", type=account, help="the account that gets")
     command.add_argument(
         "amount", metavar="AMOUNT", type=figure, help="in USD, such as 25, or 200000tokens, 60requests"
     )

@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
         on_state(_estimate),
         says="Show what a request for a model would hold now, and from how many answers that was learnt.",
     )
-    estimate.add_argument("model", metavar="MODEL")
+    estimate.add_argument("model", metavar="MODEL", help="as requests name it")
     estimate.add_argument(
         "account",
         metavar="ACCOUNT",

@@ -23,7 +23,12 @@ def add_to(commands: Any) -> None:
         says="Explain how an account's counters came to their figures, or what happened to one reservation.",
         more="It reads the journal, the history if there is one, the pending reservations and the log of refusals.",
     )
-    explain.add_argument("subject", metavar="ACCOUNT|RESERVATION_ID", type=subject)
+    explain.add_argument(
+        "subject",
+        metavar="ACCOUNT|RESERVATION_ID",
+        type=subject,
+        help="such as team:search or key:1f3a9c0b2d4e5f60, or the id in an answer's x-budget-reservation-id",
+    )
     explain.add_argument("--all", action="store_true", help="past windows too, not only the current ones")
     explain.add_argument(
         "--limit", type=positive, default=10, metavar="N", help="the N biggest of each kind (default 10)"
