@@ -1,6 +1,7 @@
 """The demo's clients: five keys of two teams, not all of them well-behaved."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -65,9 +66,17 @@ CALLERS = (
     Caller("dave", team="research", troubles=("503", "cut", "")),
     OVERSPENDER,
 )
-LIMITS = f"key=0.25/day; {OVERSPENDER.account}=0.02/day; team=0.50/day"
 ACCOUNTS = "\n".join(f'[keys."{key_id(caller.token)}"]\nteam = "{caller.team}"' for caller in CALLERS)
 """The accounts file: which key belongs to which team."""
+
+USUAL_S = 18
+"""The default of `demo --seconds`."""
+
+
+def limits_for(seconds: float) -> str:
+    """Limits that last about as long as the traffic, for all but one: else a long demo would show refusals alone."""
+    cents = math.ceil(25 * max(1.0, seconds / USUAL_S))
+    return f"key={cents / 100:.2f}/day; {OVERSPENDER.account}=0.02/day; team={2 * cents / 100:.2f}/day"
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from rich.live import Live
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.journal.audit import Audit, Report
 from budget_middleware.core.limits.grammar import parse_limits
-from budget_middleware.demo.callers import ACCOUNTS, LIMITS, OVERSPENDER, Outcome, Tally, call_for
+from budget_middleware.demo.callers import ACCOUNTS, OVERSPENDER, Outcome, Tally, call_for, limits_for
 from budget_middleware.demo.screen import counters_table, stories
 from budget_middleware.demo.servers import ADMIN_PATH, Servers, running
 from budget_middleware.operations.binding import BindingLimits
@@ -60,10 +60,11 @@ async def _play(console: Console, seconds: float) -> tuple[Tally, Report, list[E
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, play.cancel)
     console.print("Starting a provider and gateways ...")
     tally = Tally()
-    with running(limits=LIMITS, accounts=ACCOUNTS) as servers:
+    limits = limits_for(seconds)
+    with running(limits=limits, accounts=ACCOUNTS) as servers:
         try:
             console.print(_introduction(servers), soft_wrap=True)
-            await _watch(console, servers, tally, seconds)
+            await _watch(console, servers, tally, seconds, limits=limits)
             report, entries = await _audited(servers.store)
         finally:
             await servers.store.aclose()
@@ -120,9 +121,9 @@ def _afterwards() -> str:
     )
 
 
-async def _watch(console: Console, servers: Servers, tally: Tally, seconds: float) -> None:
+async def _watch(console: Console, servers: Servers, tally: Tally, seconds: float, *, limits: str) -> None:
     """Send the traffic and show the counters meanwhile, to the end of the last request."""
-    configured = parse_limits(LIMITS)
+    configured = parse_limits(limits)
     has_bars = console.is_terminal and console.width >= _WIDTH_WITH_BARS
     until = time.monotonic() + seconds + _SETTLE_S
     async with asyncio.TaskGroup() as tasks:
@@ -131,8 +132,8 @@ async def _watch(console: Console, servers: Servers, tally: Tally, seconds: floa
             while True:
                 views = await servers.store.counters()
                 # Whoever watches may have set one at run time.
-                limits = BindingLimits(runtime=await servers.store.limits(), environment=configured)
-                show(counters_table(views, limits, tally, has_bars=has_bars))
+                binding = BindingLimits(runtime=await servers.store.limits(), environment=configured)
+                show(counters_table(views, binding, tally, has_bars=has_bars))
                 is_idle = traffic.done() and not any(view.balance.reserved for view in views)
                 if is_idle or time.monotonic() > until:
                     break
