@@ -120,7 +120,15 @@ class PostgresHistory(BlockingConnection):
     def __init__(self, url: str, *, for_reading: bool) -> None:
         super().__init__(url, timeout_s=TIMEOUT_S, for_reading=for_reading)
         if not for_reading:
+            self._lead()
+
+    def _lead(self) -> None:
+        try:
             self.migrate(COMPONENT, steps(has_partitions=True))
+        except BaseException:
+            # A gateway tries again and again: none of its tries may leave a connection.
+            self.close()
+            raise
 
     def clock_ms(self) -> int:
         ((now_ms,),) = self.fetch("select (extract(epoch from clock_timestamp()) * 1000)::bigint")

@@ -23,7 +23,6 @@ class Copiers:
         self._namespace = namespace
         self._timezone = timezone
         self._thread = thread
-        thread.rest_before_forks(database)
         self._copiers: dict[str, Copier] = {}
 
     @property

@@ -76,22 +76,23 @@ class HistoryFollower:
 
     async def stop(self, *, timeout_s: float) -> None:
         """Copy what is there, within that time, and leave the lease to others."""
-        await self._looking.stop()
-        with suppress(*_FAULTS):
-            async with asyncio.timeout(timeout_s):
-                if self._n_failed == 0:
-                    while (await self._copy()).is_behind:
-                        pass
-                if self._copiers:
-                    await self._copiers.give_up()
-        if self._copiers:
-            with suppress(TimeoutError):
-                # It waits for what the database is at, which may hang.
+        try:
+            await self._looking.stop()
+            with suppress(*_FAULTS):
                 async with asyncio.timeout(timeout_s):
-                    await self._thread.run(self._copiers.database.close)
-        # Who starts again connects anew.
-        self._copiers = None
-        self._thread.close()
+                    if self._n_failed == 0:
+                        while (await self._copy()).is_behind:
+                            pass
+                    if self._copiers:
+                        await self._copiers.give_up()
+        finally:
+            # Who starts again connects anew.
+            thread, self._thread, self._copiers = self._thread, OneThread(), None
+            thread.close()
+        with suppress(TimeoutError):
+            # It waits for what the database is at, which may hang.
+            async with asyncio.timeout(timeout_s):
+                await thread.is_over()
 
     async def look(self) -> float:
         """Copy what is there, a page of it; how many seconds to wait before the next look."""
@@ -113,7 +114,7 @@ class HistoryFollower:
 
     async def _copy(self) -> Copied:
         if self._copiers is None:
-            database = await self._thread.run(self._open_history)
+            database = await self._thread.open(self._open_history)
             self._copiers = Copiers(
                 self._store, database, namespace=self._namespace, timezone=self._timezone, thread=self._thread
             )

@@ -114,19 +114,19 @@ def _gap_row(ledger: str, gap: Gap) -> GapRow:
 async def copy_history(context: OperatorContext) -> int:
     """Copy what the history lacks, now; how many entries that were. None are copied while a worker has the lease."""
     url, settings, thread = require_history(context), context.settings, OneThread()
-    with closing(thread), history_faults_named():
-        database = await thread.run(lambda: open_database(url))
-        copiers = Copiers(
-            context.store, database, namespace=settings.namespace, timezone=settings.timezone, thread=thread
-        )
-        try:
+    try:
+        with closing(thread), history_faults_named():
+            database = await thread.open(lambda: open_database(url))
+            copiers = Copiers(
+                context.store, database, namespace=settings.namespace, timezone=settings.timezone, thread=thread
+            )
             n_copied, is_behind = 0, True
             while is_behind:
                 copied = await copiers.copy_next()
                 n_copied, is_behind = n_copied + copied.entries, copied.is_behind
             await copiers.give_up()
-        finally:
-            await thread.run(database.close)
+    finally:
+        await thread.is_over()
     return n_copied
 
 

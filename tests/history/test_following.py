@@ -3,10 +3,21 @@
 import asyncio
 import logging
 import sqlite3
+import threading
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from budget_middleware.databases.urls import SqliteUrl
+from budget_middleware.history.connections import SqliteHistory
 from budget_middleware.history.copying import LEASE_MS
 from budget_middleware.history.following import CATCH_UP_S, EVERY_S, HistoryFollower
+from budget_middleware.opening import operators_ledger_of
+from budget_middleware.operations import history_state
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.history_state import copy_history
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import ShardMap
@@ -130,3 +141,99 @@ async def test_each_shard_is_copied_as_a_ledger_of_its_own(clock, histories):
     assert copied[LEDGER] == {target("global").counter: 400_000_000}
     assert len([spent for spent in copied.values() if spent]) > 2
     await follower.stop(timeout_s=1)
+
+
+class SlowFile(SqliteHistory):
+    """Tells that it was closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(SqliteUrl(path), for_reading=False)
+        self.is_closed = threading.Event()
+
+    def close(self) -> None:
+        super().close()
+        self.is_closed.set()
+
+
+class SlowOpening:
+    """Opens a file once it may."""
+
+    def __init__(self, path: Path) -> None:
+        self.has_begun, self.may_end = threading.Event(), threading.Event()
+        self.opened: list[SlowFile] = []
+        self._path = path
+
+    def __call__(self, _url: str = "") -> SlowFile:
+        self.has_begun.set()
+        assert self.may_end.wait(30)
+        self.opened.append(SlowFile(self._path))
+        return self.opened[-1]
+
+    async def begun(self) -> None:
+        assert await asyncio.to_thread(self.has_begun.wait, 30)
+
+    async def closed(self) -> int:
+        """How many it has opened, once all of them are closed."""
+        async with asyncio.timeout(30):
+            while not self.opened:
+                await asyncio.sleep(0)
+        for file in self.opened:
+            assert await asyncio.to_thread(file.is_closed.wait, 30)
+        return len(self.opened)
+
+
+@pytest.fixture
+def opening(tmp_path: Path) -> SlowOpening:
+    return SlowOpening(tmp_path / "history.db")
+
+
+def follower_that_opens(opening: SlowOpening) -> HistoryFollower:
+    return HistoryFollower(MemoryStore(), opening, namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400)
+
+
+async def test_a_file_that_a_shutdown_finds_half_open_is_opened_once_and_closed(opening):
+    """As by a gateway on a slow disk, which stops right after it has started."""
+    follower = follower_that_opens(opening)
+    follower.start()
+    await opening.begun()
+    stopping = asyncio.create_task(follower.stop(timeout_s=30))
+    while follower._looking._task is not None:
+        await asyncio.sleep(0)
+    opening.may_end.set()
+    await stopping
+    assert await opening.closed() == 1
+
+
+async def test_a_file_that_opens_after_the_shutdown_is_closed(opening):
+    follower = follower_that_opens(opening)
+    looking = asyncio.create_task(follower.look())
+    await opening.begun()
+    await follower.stop(timeout_s=0.01)
+    opening.may_end.set()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert await opening.closed() == 1
+
+
+async def test_a_shutdown_that_is_cut_off_closes_its_file(opening):
+    follower = follower_that_opens(opening)
+    follower.start()
+    await opening.begun()
+    stopping = asyncio.create_task(follower.stop(timeout_s=30))
+    while follower._looking._task is not None:
+        await asyncio.sleep(0)
+    stopping.cancel()
+    await asyncio.gather(stopping, return_exceptions=True)
+    opening.may_end.set()
+    assert await opening.closed() == 1
+
+
+async def test_a_command_that_is_ended_while_it_opens_the_file_closes_it(histories, opening, monkeypatch):
+    monkeypatch.setattr(history_state, "open_database", opening)
+    store, settings = MemoryStore(), load(history_url=histories.url)
+    copying = asyncio.create_task(copy_history(OperatorContext(settings, store, operators_ledger_of(settings, store))))
+    await opening.begun()
+    copying.cancel()
+    opening.may_end.set()
+    await asyncio.gather(copying, return_exceptions=True)
+    assert copying.cancelled()
+    assert await opening.closed() == 1

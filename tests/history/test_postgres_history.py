@@ -2,12 +2,14 @@
 
 import asyncio
 import secrets
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from budget_middleware.core.windows import Period
 from budget_middleware.databases.errors import DatabaseFault
+from budget_middleware.databases.migrations import NewerSchema
 from budget_middleware.databases.postgres.blocking import BlockingConnection
 from budget_middleware.history.connections import open_database
 from budget_middleware.history.following import CATCH_UP_S, HistoryFollower
@@ -15,6 +17,7 @@ from budget_middleware.history.forgetting import forget_before
 from budget_middleware.history.partitions import month_of
 from budget_middleware.history.reading import open_history
 from budget_middleware.operations.restores import restore
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory.store import MemoryStore
 from tests.databases.postgres_server import PostgresServer
 from tests.history.histories import LEDGER, Histories, booked_in, lose, spent_by_counter, spent_in
@@ -105,10 +108,17 @@ async def test_a_month_that_another_ledger_has_too_stays(clock, histories):
     assert database.fetch("select ledger, seq from entries") == [("other", 1)]
 
 
+def follower_of(store: Store, server: PostgresServer) -> HistoryFollower:
+    """One whose connection nobody else closes."""
+    return HistoryFollower(
+        store, lambda: open_database(server.url()), namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400
+    )
+
+
 async def test_a_server_that_dies_is_waited_for(clock, own_postgres: PostgresServer):
     histories = Histories(own_postgres.url())
     store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=6)
-    follower = HistoryFollower(store, histories.database, namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400)
+    follower = follower_of(store, own_postgres)
     await traffic.play(store, 40)
     while await follower.look() == CATCH_UP_S:
         pass
@@ -126,9 +136,9 @@ async def test_a_server_that_dies_is_waited_for(clock, own_postgres: PostgresSer
 
 
 async def test_a_server_that_hangs_keeps_no_shutdown(clock, own_postgres: PostgresServer):
-    histories = Histories(own_postgres.url())
+    assert not connections_here()
     store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=7)
-    follower = HistoryFollower(store, histories.database, namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400)
+    follower = follower_of(store, own_postgres)
     await traffic.play(store, 5)
     while await follower.look() == CATCH_UP_S:
         pass
@@ -139,7 +149,24 @@ async def test_a_server_that_hangs_keeps_no_shutdown(clock, own_postgres: Postgr
             await follower.stop(timeout_s=0.2)
     finally:
         own_postgres.resume()
-    histories.close()
+    # Its connection is closed once the server goes on.
+    async with asyncio.timeout(30):
+        while connections_here():
+            await asyncio.sleep(0.01)
+
+
+def connections_here() -> int:
+    """How many connections to a history this process has: each has a thread."""
+    return sum(thread.name == "budget-postgres" for thread in threading.enumerate())
+
+
+def test_what_cannot_be_used_is_not_left_open(histories: Histories):
+    """As after a rollback of the gateways: they would ask again until the server has no more connections."""
+    histories.database().execute("update budget_schema set version = version + 1")
+    before = connections_here()
+    with pytest.raises(NewerSchema):
+        open_database(histories.url)
+    assert connections_here() == before
 
 
 def test_a_server_that_is_not_there_is_one_line(tmp_path):

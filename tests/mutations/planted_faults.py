@@ -3051,8 +3051,8 @@ FAULTS = (
     Fault(
         "a history that hangs keeps a shutdown",
         "history/following.py",
-        "                async with asyncio.timeout(timeout_s):\n                    await self._thread.run(",
-        "                async with asyncio.timeout(None):\n                    await self._thread.run(",
+        "            async with asyncio.timeout(timeout_s):\n                await thread.is_over()",
+        "            async with asyncio.timeout(None):\n                await thread.is_over()",
     ),
     Fault(
         "each account has the price book read anew",
