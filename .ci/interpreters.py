@@ -1,15 +1,17 @@
 """Which supported versions of Python are on this machine; as a program, the paths of those beside its own version."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+_PYENV = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
 
 
 def interpreter(version: str) -> str | None:
     """A Python of this version that makes virtual environments; a shim may stand for one that is not there."""
-    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python3"))
+    pyenv = sorted(_PYENV.glob(f"versions/{version}.*/bin/python3"))
     for candidate in [f"python{version}", *map(str, pyenv), sys.executable]:
         asked = f"import ensurepip, sys; print('%d.%d' % sys.version_info[:2] == {version!r})"
         command = [candidate, "-c", asked]
