@@ -1,17 +1,20 @@
 """A connection for code that blocks: its event loop runs in a thread of its own, so any thread may ask it, one by one.
 
 It connects again by itself where the connection was lost, unless a transaction was under way: that is rolled back.
+The server ends a statement that takes it too long. One that hangs does not, so its connection is given up here.
 """
 
 import asyncio
+import os
+import socket
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from budget_middleware.databases.errors import DatabaseFault
+from budget_middleware.databases.errors import DatabaseAway, DatabaseFault
 from budget_middleware.databases.migrations import Steps
-from budget_middleware.databases.postgres.dialing import connect, fault_of
+from budget_middleware.databases.postgres.dialing import CHECK_SERVER, connect, fault_of
 from budget_middleware.databases.postgres.migrating import migrate
 
 if TYPE_CHECKING:
@@ -22,6 +25,12 @@ Row = tuple[Any, ...]
 
 _PAGE = 2_000
 """So many rows of a stream are fetched at once."""
+ROWS_AT_ONCE = 100
+"""So many rows are written in the time of one statement."""
+GRACE_S = 5.0
+"""So much later than the server would end it a statement counts as one without an answer."""
+MIGRATION_S = 600.0
+"""Another process may be making indexes over much data."""
 
 
 class BlockingConnection:
@@ -44,14 +53,15 @@ class BlockingConnection:
 
     def migrate(self, component: str, steps: Steps) -> None:
         async def lead() -> None:
-            await migrate(await self._connected(), component, steps)
+            async with self._in_time(MIGRATION_S) as connection:
+                await migrate(connection, component, steps)
 
         self._run(lead())
 
     def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         async def ask() -> list[Row]:
-            cursor = await (await self._connected()).execute(_marked(sql), values)
-            return await cursor.fetchall()
+            async with self._in_time() as connection:
+                return await (await connection.execute(_marked(sql), values)).fetchall()
 
         return self._run(ask())
 
@@ -60,32 +70,38 @@ class BlockingConnection:
         with self.transaction():
             cursor = self._run(self._cursor(sql, values))
             try:
-                while rows := self._run(cursor.fetchmany(_PAGE)):
+                while rows := self._run(self._in_time_of(cursor.fetchmany, _PAGE)):
                     yield from rows
             finally:
-                self._run(cursor.close())
+                self._run(self._in_time_of(cursor.close))
 
     async def _cursor(self, sql: str, values: Sequence[Any]) -> Any:
         """A cursor with a name is kept by the server, which sends rows as they are fetched."""
-        cursor = (await self._connected()).cursor(name="budget")
-        await cursor.execute(_marked(sql), values)
-        return cursor
+        async with self._in_time() as connection:
+            cursor = connection.cursor(name="budget")
+            await cursor.execute(_marked(sql), values)
+            return cursor
+
+    async def _in_time_of(self, step: Callable[..., Awaitable[_T]], *values: Any) -> _T:
+        async with self._in_time():
+            return await step(*values)
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """How many rows it changed."""
 
         async def ask() -> int:
-            return (await (await self._connected()).execute(_marked(sql), values)).rowcount
+            async with self._in_time() as connection:
+                return (await connection.execute(_marked(sql), values)).rowcount
 
         return self._run(ask())
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         async def ask() -> None:
-            async with (await self._connected()).cursor() as cursor:
-                await cursor.executemany(_marked(sql), rows)
+            for first in range(0, len(rows), ROWS_AT_ONCE):
+                async with self._in_time() as connection, connection.cursor() as cursor:
+                    await cursor.executemany(_marked(sql), rows[first : first + ROWS_AT_ONCE])
 
-        if rows:
-            self._run(ask())
+        self._run(ask())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -120,6 +136,23 @@ class BlockingConnection:
             _read_sums_as_int(self._connection)
         return self._connection
 
+    @asynccontextmanager
+    async def _in_time(self, limit_s: float | None = None) -> AsyncIterator["AsyncConnection[Any]"]:
+        """The connection, for work that ends by then. It is not cancelled: the driver would ask the server first."""
+        import psycopg
+
+        connection = await self._connected()
+        limit_s = limit_s or self._timeout_s + GRACE_S
+        timer = self._loop.call_later(limit_s, _shut_down, connection)
+        try:
+            yield connection
+        except (psycopg.Error, DatabaseFault) as error:
+            if self._loop.time() < timer.when():
+                raise
+            raise DatabaseAway(f"no answer within {limit_s:g} s", CHECK_SERVER) from error
+        finally:
+            timer.cancel()
+
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         import psycopg
 
@@ -127,6 +160,14 @@ class BlockingConnection:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except psycopg.Error as error:
             raise fault_of(error) from error
+
+
+def _shut_down(connection: "AsyncConnection[Any]") -> None:
+    """Have whoever waits for it hear that it has ended."""
+    if connection.closed:
+        return
+    with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def _marked(sql: str) -> bytes:

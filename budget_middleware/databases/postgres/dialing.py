@@ -17,7 +17,7 @@ ACCEPTED: Final = "accepted: postgresql://USER:PASSWORD@HOST:PORT/NAME"
 EXTRA: Final = 'pip install "budget-middleware[postgres]"'
 
 LEAST_VERSION: Final = 13
-_CHECK_SERVER: Final = "`pg_isready` tells whether a server takes connections there"
+CHECK_SERVER: Final = "`pg_isready` tells whether a server takes connections there"
 
 ACCEPTED_OPTIONS: Final = (
     "application_name",
@@ -89,7 +89,7 @@ async def connect(url: str, *, timeout_s: float, for_reading: bool = False) -> "
             await _set_up(connection, timeout_s=timeout_s)
             return connection
     except TimeoutError as error:
-        raise DatabaseAway(f"no connection within {timeout_s:g} s", _CHECK_SERVER) from error
+        raise DatabaseAway(f"no connection within {timeout_s:g} s", CHECK_SERVER) from error
     except psycopg.Error as error:
         raise fault_of(error) from error
 
@@ -139,7 +139,7 @@ def fault_of(error: Exception) -> DatabaseFault:
     if "session is read-only" in text or "server is in hot standby mode" in text:
         read_only_transaction = fault_of_state("25006", "")
         return StandbyFault(*read_only_transaction.args[:2], reply=text)
-    return DatabaseAway("no connection", _CHECK_SERVER, reply=text)
+    return DatabaseAway("no connection", CHECK_SERVER, reply=text)
 
 
 def _state_in(text: str) -> str:
