@@ -16,11 +16,17 @@ from budget_middleware.core.model import Counter
 from budget_middleware.core.units import PLACES
 from budget_middleware.operations.binding import read_limits
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.counters import CounterPlace, matches, place_of, read_all_counters, read_counters
+from budget_middleware.operations.counters import (
+    PPM_OF_A_PERCENT,
+    CounterPlace,
+    matches,
+    place_of,
+    read_all_counters,
+    read_counters,
+    used_ppm,
+)
 from budget_middleware.operations.pieces import in_pieces
 from budget_middleware.operations.rows import CounterRow
-
-_PPM = 1_000_000
 
 
 class CounterOrder(StrEnum):
@@ -35,7 +41,7 @@ class CounterOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RankedCounter:
-    """A counter, its limit, and how many millionths of it are used: -1 without a limit."""
+    """A counter, its limit, and how many millionths of that are used: less than 0 without one."""
 
     view: CounterView
     limit: int | None
@@ -66,7 +72,7 @@ class CounterSnapshot:
 
     def used_at_least(self, percent: int) -> int:
         """How many counters have used so much of their limit."""
-        return sum(each.used_ppm >= percent * _PPM // 100 for each in self.counters)
+        return sum(each.used_ppm >= PPM_OF_A_PERCENT * percent for each in self.counters)
 
     def page(
         self,
@@ -84,16 +90,18 @@ class CounterSnapshot:
         return CounterPage(rows, len(chosen), len(self.counters))
 
     def rows_after(
-        self, counter: Counter | None, *, match: str = "", over_percent: int = -1, count: int = 100
+        self, counter: Counter | None, *, match: str = "", over_percent: int | None = None, count: int = 100
     ) -> tuple[CounterRow, ...]:
-        """Up to ``count`` rows of those that stand after a counter, which need not exist any more; in their order."""
+        """Up to ``count`` rows, by account, of those behind a counter, which need not exist any more.
+
+        ``match`` and ``over_percent`` as in `list_counters`.
+        """
         start = 0 if counter is None else bisect_right(self.counters, place_of(counter), key=_place)
-        least_ppm = over_percent * _PPM // 100
         wanted = (
             each.view
             for each in self.counters[start:]
-            if each.used_ppm >= least_ppm or over_percent < 0
-            if not match or matches(each.view.counter.account, match)
+            if (over_percent is None or each.used_ppm >= PPM_OF_A_PERCENT * over_percent)
+            and (not match or matches(each.view.counter.account, match))
         )
         return tuple(map(self._row_of, islice(wanted, count)))
 
@@ -153,12 +161,5 @@ async def read_snapshot(context: OperatorContext) -> CounterSnapshot:
         for each in piece:
             view = each.view
             limit = read.limit_of(view.counter)
-            ranked.append(RankedCounter(view, limit, _used_ppm(view, limit)))
+            ranked.append(RankedCounter(view, limit, used_ppm(view, limit)))
     return CounterSnapshot(now_ms, ranked, read.row_of)
-
-
-def _used_ppm(view: CounterView, limit: int | None) -> int:
-    if limit is None:
-        return -1
-    used = view.balance.spent + view.balance.reserved
-    return used * _PPM // limit if limit > 0 else (_PPM if used >= 0 else 0)

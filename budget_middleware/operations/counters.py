@@ -23,6 +23,9 @@ from budget_middleware.operations.rows import CounterRow, counter_row
 LimitOf = Callable[[Counter], int | None]
 CounterPlace = tuple[str, PeriodOrder, str, int]
 
+PPM_OF_A_PERCENT = 10_000
+_ALL_PPM = 1_000_000
+
 
 async def list_counters(
     context: OperatorContext,
@@ -166,13 +169,16 @@ def choose(
     """Those that match and are that far, in their order; with ``top`` the ones that have spent most, most first."""
     chosen = [view for view in views if match is None or matches(view.counter.account, match)]
     if over_percent is not None:
-        chosen = [
-            view
-            for view in chosen
-            if (limit := limit_of(view.counter)) is not None
-            and 100 * (view.balance.spent + view.balance.reserved) >= over_percent * limit
-        ]
+        chosen = [view for view in chosen if used_ppm(view, limit_of(view.counter)) >= PPM_OF_A_PERCENT * over_percent]
     return chosen if top is None else sorted(chosen, key=_most_spent_first)[:top]
+
+
+def used_ppm(view: CounterView, limit: int | None) -> int:
+    """How many millionths of its limit a counter has spent or reserved; less than 0 without a limit."""
+    if limit is None:
+        return -1
+    used = view.balance.spent + view.balance.reserved
+    return used * _ALL_PPM // limit if limit > 0 else (_ALL_PPM if used >= 0 else 0)
 
 
 def _most_spent_first(view: CounterView) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from budget_middleware.core.answers import CounterView
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.windows import Period
-from budget_middleware.operations.counters import choose
+from budget_middleware.operations.counters import choose, used_ppm
 
 
 def view(account: str, spent: int, reserved: int = 0) -> CounterView:
@@ -40,3 +40,11 @@ def test_by_how_much_of_the_limit_is_spent_or_reserved():
 def test_by_what_was_spent():
     assert chosen(top=2) == ["team:free", "team:a"]
     assert chosen(over_percent=80, top=1) == ["team:a"]
+
+
+def test_all_of_a_limit_of_nothing_is_used():
+    """As the admin API and the dashboard have it: `status --over 150` listed it before."""
+    spent = view("key:a", 5)
+    assert used_ppm(spent, 0) == 1_000_000
+    assert choose([spent], lambda _: 0, match=None, over_percent=100, top=None) == [spent]
+    assert choose([spent], lambda _: 0, match=None, over_percent=101, top=None) == []

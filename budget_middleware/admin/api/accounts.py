@@ -44,7 +44,7 @@ async def status(snapshot: Snapshot, _: Context, query: Annotated[StatusQuery, Q
     rows = (await snapshot.read()).rows_after(
         _counter_of(query.cursor),
         match=query.match,
-        over_percent=-1 if query.over_percent is None else query.over_percent,
+        over_percent=query.over_percent,
         count=query.limit,
     )
     if len(rows) < query.limit:
