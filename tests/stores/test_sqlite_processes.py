@@ -9,14 +9,17 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
 from budget_middleware.databases import forks
+from budget_middleware.stores.sql import sqlite_driver
 from budget_middleware.stores.sql.scripts import At, Script
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
+from budget_middleware.stores.sql.sqlite_threads import Job, LedgerThread
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.verbs import START_MS, adjust, figures, finalize, release, reserve, target
@@ -235,6 +238,44 @@ async def test_event_loops_in_threads_share_a_store(store: SqliteStore):
         await asyncio.to_thread(thread.join)
     assert not failures
     assert await figures(store, TOTAL) == ("0.10", "0.00")
+
+
+def in_another_thread(work: Callable[[], object]) -> None:
+    """As when a thread is switched right here; who has to wait for this very thread goes on later."""
+    other = threading.Thread(target=work)
+    other.start()
+    other.join(0.2)
+
+
+async def test_event_loops_that_begin_together_start_two_threads_and_no_more(store: SqliteStore, monkeypatch):
+    """Those of the other would never be stopped, and never close the file."""
+    started: list[LedgerThread] = []
+
+    class Watched(LedgerThread):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            is_first, _ = not started, started.append(self)
+            if is_first:
+                in_another_thread(lambda: asyncio.run(store.check()))
+            super().__init__(*args, **more)
+
+    monkeypatch.setattr(sqlite_driver, "LedgerThread", Watched)
+    await store.check()
+    assert len(started) == 2
+
+
+async def test_what_is_asked_while_another_event_loop_closes_is_done(store: SqliteStore, monkeypatch):
+    put = LedgerThread.put
+
+    def put_late(thread: LedgerThread, job: Job) -> None:
+        monkeypatch.undo()
+        in_another_thread(lambda: asyncio.run(store.aclose()))
+        put(thread, job)
+
+    await store.check()
+    monkeypatch.setattr(LedgerThread, "put", put_late)
+    async with asyncio.timeout(10):
+        assert (await store.adjust(adjust("late", "0.01", TOTAL))).status is Status.ADJUSTED
+    assert await figures(store, TOTAL) == ("0.01", "0.00")
 
 
 async def test_what_others_give_back_is_heard(url: str, store: SqliteStore):

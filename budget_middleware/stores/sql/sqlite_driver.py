@@ -17,6 +17,7 @@ parent nor its connections (``databases.forks``).
 
 import asyncio
 import os
+import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -66,39 +67,40 @@ class SqliteDriver:
             clock_ms=clock_ms,
         )
         self._threads: _Threads | None = None
+        self._putting = threading.Lock()
         _drivers.add(self)
 
     def run(self, verb: Verb) -> Awaitable[Answer]:
         """Decide a verb, together with others. StoreUnavailable or StoreRefused."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[Answer] = loop.create_future()
-        self._started().writer.put(Job(loop, waiting, verb))
+        self._put(Job(loop, waiting, verb))
         return waiting
 
     async def run_alone(self, verb: Verb) -> Answer:
         """The same for callers that have no time-out of their own."""
         loop = asyncio.get_running_loop()
         job = Job(loop, loop.create_future(), verb)
-        self._started().writer.put(job)
+        self._put(job)
         answer: Answer = await self._begun_in_time(job)
         return answer
 
     async def write(self, script_of: ScriptOf[T]) -> T:
         """Run a script while nobody else writes. StoreUnavailable or StoreRefused."""
-        return await self._work(self._started().writer, lambda ledger: ledger.write(script_of))
+        return await self._work(lambda ledger: ledger.write(script_of))
 
     async def read(self, script_of: ScriptOf[T]) -> T:
         """Run a script over one snapshot. StoreUnavailable or StoreRefused."""
-        return await self._work(self._started().reader, lambda ledger: ledger.read(script_of))
+        return await self._work(lambda ledger: ledger.read(script_of), is_reading=True)
 
     async def look(self, work: Callable[[SqliteLedger], T]) -> T:
         """Ask the connection of the reader something."""
-        return await self._work(self._started().reader, work)
+        return await self._work(work, is_reading=True)
 
-    async def _work(self, thread: LedgerThread, work: Callable[[SqliteLedger], T]) -> T:
+    async def _work(self, work: Callable[[SqliteLedger], T], *, is_reading: bool = False) -> T:
         loop = asyncio.get_running_loop()
         job = Job(loop, loop.create_future(), work=work)
-        thread.put(job)
+        self._put(job, is_reading=is_reading)
         done: T = await self._begun_in_time(job)
         return done
 
@@ -121,6 +123,12 @@ class SqliteDriver:
         threads = self._threads
         return threads is None or time.monotonic() - threads.writer.answered_s >= self._timeout_s
 
+    def _put(self, job: Job, *, is_reading: bool = False) -> None:
+        """Whichever event loop it comes from: threads start once, and none that was stopped gets a job."""
+        with self._putting:
+            threads = self._started()
+            (threads.reader if is_reading else threads.writer).put(job)
+
     def _started(self) -> _Threads:
         threads = self._threads
         if threads is None:
@@ -133,17 +141,19 @@ class SqliteDriver:
 
     async def aclose(self) -> None:
         """Close the connections once what was asked is done; the next call opens them again."""
-        threads, self._threads = self._threads, None
-        if threads is None:
-            return
-        for thread in threads:
-            thread.stop()
-        await asyncio.gather(*[asyncio.to_thread(thread.is_over_within, _ENDS_WITHIN_S) for thread in threads])
+        with self._putting:
+            threads, self._threads = self._threads, None
+            for thread in threads or ():
+                thread.stop()
+        if threads is not None:
+            await asyncio.gather(*[asyncio.to_thread(thread.is_over_within, _ENDS_WITHIN_S) for thread in threads])
 
     def leave_to_parent(self) -> None:
         """In the child of a fork: what is not closed yet the parent closes."""
         _kept_from_parent.append(self._threads)
         self._threads = None
+        # Another thread of the parent may have held it.
+        self._putting = threading.Lock()
 
 
 _drivers: "weakref.WeakSet[SqliteDriver]" = weakref.WeakSet()
