@@ -253,7 +253,8 @@ async def test_event_loops_that_begin_together_start_two_threads_and_no_more(sto
 
     class Watched(LedgerThread):
         def __init__(self, *args: Any, **more: Any) -> None:
-            is_first, _ = not started, started.append(self)
+            is_first = not started
+            started.append(self)
             if is_first:
                 in_another_thread(lambda: asyncio.run(store.check()))
             super().__init__(*args, **more)
