@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -14,6 +14,22 @@ from budget_middleware.shared_timeout import QUEUED, SharedTimeout
 LONG_S, SHORT_S = 60.0, 0.01
 
 T = TypeVar("T")
+
+
+@pytest.fixture
+async def own_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time passes only where the whole loop waits, and then at once: however busy the machine, nobody is late."""
+    loop = asyncio.get_running_loop()
+    selector = loop._selector  # type: ignore[attr-defined]
+    now_s, select = loop.time(), selector.select
+
+    def pass_time(timeout_s: float | None) -> Any:
+        nonlocal now_s
+        now_s += timeout_s or 0.0
+        return select(timeout_s and 0.0)
+
+    monkeypatch.setattr(loop, "time", lambda: now_s)
+    monkeypatch.setattr(selector, "select", pass_time)
 
 
 async def never() -> None:
@@ -53,7 +69,7 @@ async def test_what_takes_longer_is_cancelled_and_told():
     assert not task.cancelling(), "what follows in this task is not cancelled"
 
 
-async def test_those_that_began_later_go_on():
+async def test_those_that_began_later_go_on(own_time):
     timeout = SharedTimeout(0.2)
     first = asyncio.create_task(bound(timeout, never()))
     await asyncio.sleep(0.1)
@@ -172,7 +188,7 @@ async def test_the_clock_stands_nearly_still_with_its_loop():
     waiting.cancel()
 
 
-async def test_none_of_a_burst_is_given_up_while_others_are_answered():
+async def test_none_of_a_burst_is_given_up_while_others_are_answered(own_time):
     """Answers come one after the other, the last one after twenty time-outs."""
     timeout, gates = SharedTimeout(0.05), [asyncio.Event() for _ in range(40)]
     waiting = [asyncio.create_task(bound(timeout, gate.wait())) for gate in gates]
@@ -182,7 +198,7 @@ async def test_none_of_a_burst_is_given_up_while_others_are_answered():
     assert all(await asyncio.gather(*waiting))
 
 
-async def test_none_of_a_burst_is_given_up_because_later_calls_are_answered_first():
+async def test_none_of_a_burst_is_given_up_because_later_calls_are_answered_first(own_time):
     """As where two connections share a burst: the later ones come first, the earlier ones after ten time-outs."""
     timeout, gates = SharedTimeout(0.05), [asyncio.Event() for _ in range(40)]
     waiting = [asyncio.create_task(bound(timeout, gate.wait())) for gate in gates[:20]]
@@ -194,7 +210,7 @@ async def test_none_of_a_burst_is_given_up_because_later_calls_are_answered_firs
     assert all(await asyncio.gather(*waiting))
 
 
-async def test_quick_successes_do_not_prolong_a_wait():
+async def test_quick_successes_do_not_prolong_a_wait(own_time):
     """As a heartbeat's beside a call whose answer was lost: there is no queue that the call might stand in."""
     timeout = SharedTimeout(1.0)
     lost = asyncio.create_task(bound(timeout, never()))
@@ -209,7 +225,7 @@ async def test_quick_successes_do_not_prolong_a_wait():
     assert waits.clock.now_s < 1.7
 
 
-async def test_a_wait_that_was_overtaken_is_given_up_however_many_others_succeed():
+async def test_a_wait_that_was_overtaken_is_given_up_however_many_others_succeed(own_time):
     timeout = SharedTimeout(0.05)
     lost = asyncio.create_task(bound(timeout, never()))
     async with asyncio.timeout(30):
@@ -220,7 +236,7 @@ async def test_a_wait_that_was_overtaken_is_given_up_however_many_others_succeed
         await lost
 
 
-async def test_a_wait_that_is_renewed_begins_anew():
+async def test_a_wait_that_is_renewed_begins_anew(own_time):
     timeout, renewed = SharedTimeout(0.05), 0
 
     async def renew_and_wait() -> None:
