@@ -1,9 +1,10 @@
 """Where the admin app is mounted: below BUDGET_ADMIN_PATH it answers, and nothing else does.
 
-Whatever path begins there is the admin app's own, also one with dot segments, since that app hands nothing on: so
-nothing below the path is metered, and nothing below it reaches the gateway's app past the guard. Any other spelling of
-the path, such as one with a slash too many, is a path of the gateway's, and metered or passed as ever: what a proxy in
-front keeps from strangers by its prefix has no second name.
+Whatever path begins there is the admin app's own, also one with dot segments. That app hands nothing on, so no such
+path leads past the guard to the gateway's app.
+
+Any other spelling of it, such as one with a slash too many, is a path of the gateway's, and metered or passed as ever.
+So a proxy that keeps strangers from this prefix keeps them from the admin app: it has no second name.
 
 Nothing of `admin` is imported where neither a token is set nor the gateway's own login is named.
 """

@@ -19,8 +19,8 @@ class PerEventLoop(Generic[_T]):
     def __init__(self, make: Callable[[], _T]) -> None:
         self._make = make
         self._values: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _T] = weakref.WeakKeyDictionary()
-        # A look into that dictionary is several times dearer, and a process has one event loop as a rule. Always
-        # replaced as a whole, for other threads read it meanwhile.
+        # The loop that asked last, and its value: a process has one loop as a rule, and the dictionary is several times
+        # dearer. Replaced as a whole, since other threads read it meanwhile.
         self._latest: tuple[Callable[[], object], _T] = _NO_LATEST
         _living.add(self)
 
@@ -31,7 +31,7 @@ class PerEventLoop(Generic[_T]):
         return latest if latest_loop() is loop else self._find(loop)
 
     def of(self, loop: asyncio.AbstractEventLoop) -> _T:
-        """The value of the running event loop for who has that already: to ask for it takes a system call."""
+        """The value of ``loop``, which is the running one: to ask which that is takes a system call."""
         latest_loop, latest = self._latest
         return latest if latest_loop() is loop else self._find(loop)
 

@@ -25,7 +25,8 @@ from budget_middleware.prices.job_prices import TRAINING_USD
 class Missing(NamedTuple):
     """What the lists lack for the models of a provider ("": of any) whose name matches a pattern from its beginning.
 
-    USD for one use, or for a million tokens; so in modes, or there in hundredths of a percent of all that is no fee.
+    ``usd`` are prices of one use, or of a million tokens. A mode has such prices of its own (``by_mode``), or those of
+    the model times so many hundredths of a percent, fees excepted (``basis_points_by_mode``).
     """
 
     provider: str

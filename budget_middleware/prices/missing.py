@@ -19,7 +19,7 @@ def with_missing(rates: Rates, name: str) -> Rates:
     search = search_unit(name)
     by_unit = _with_search(rates.by_unit, search)
     if rates.provider == "aws" and LONG_AT_AWS.match(rates.model):
-        by_unit = {unit: _with_long(rate, unit) for unit, rate in by_unit.items()}
+        by_unit = {unit: _dearer_if_long(rate, unit) for unit, rate in by_unit.items()}
     by_mode = {mode: dict(units) for mode, units in rates.by_mode.items()}
     basis_points, least_audio_ms = dict(rates.basis_points_by_mode), 0
     for missing in _missing_from(rates, name):
@@ -41,9 +41,12 @@ def with_missing(rates: Rates, name: str) -> Rates:
     )
 
 
-def _with_long(rate: Rate, unit: UsageClass) -> Rate:
-    dearer = rate.times(15_000 if unit in (UsageClass.OUTPUT, UsageClass.REASONING) else 20_000).nanos_per_million
-    return rate if rate.tiers else Rate(rate.nanos_per_million, ((_LONG, dearer),))
+def _dearer_if_long(rate: Rate, unit: UsageClass) -> Rate:
+    """A rate that knows of no long inputs, with the one that they have: see LONG_AT_AWS."""
+    if rate.tiers:
+        return rate
+    basis_points = 15_000 if unit in (UsageClass.OUTPUT, UsageClass.REASONING) else 20_000
+    return Rate(rate.nanos_per_million, ((_LONG, rate.times(basis_points).nanos_per_million),))
 
 
 def _missing_from(rates: Rates, name: str) -> Iterator[Missing]:

@@ -23,11 +23,11 @@ PER_COUNTER: Final = "counter"
 PER_VERB: Final = "verb"
 
 EVENTS_KEPT: Final = 128
-"""An SDK keeps so many events of a span by default, and drops the oldest beyond."""
+"""So many events of a span an SDK keeps by default; further ones push out the oldest."""
 EVENTS_MAX: Final = 100
-"""Changes that are recorded as events of one span."""
+"""So many of them may be changes of counters,"""
 LIMIT_EVENTS_MAX: Final = EVENTS_KEPT - EVENTS_MAX
-"""Limits that were passed, and alerts, that are events of one span, so that they take the place of no change."""
+"""and so many limits that were passed, and alerts: neither pushes out the other."""
 
 
 class Written(NamedTuple):

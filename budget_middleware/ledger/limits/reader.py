@@ -48,10 +48,9 @@ class LimitReader:
         self._store = store
         self._tasks = tasks
         self._on_outage = on_outage
-        # The one that is being asked for, and the last one that waits for its turn and has room.
-        self._asked: _Batch | None = None
-        self._open: _Batch | None = None
-        self._last: _Batch | None = None
+        self._asked: _Batch | None = None  # Its call is under way.
+        self._open: _Batch | None = None  # It waits for its turn, and takes more patterns until then.
+        self._last: _Batch | None = None  # Behind which the next one takes its turn.
         self._index_from_s = float("-inf")
 
     @property
@@ -69,7 +68,7 @@ class LimitReader:
 
     def _batch_with(self, patterns: Collection[str]) -> _Batch:
         batch = self._open
-        # A task that was cancelled before its first step has let go of nothing.
+        # Its task may have been cancelled before its first step, which would have closed it to more patterns.
         if batch is None or len(batch.patterns) >= ASKED_AT_ONCE or (batch.task is not None and batch.task.done()):
             batch = self._open = _Batch()
             batch.task = self._tasks.spawn(self._take_turn(batch, after=self._last))

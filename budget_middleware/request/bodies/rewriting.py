@@ -29,14 +29,7 @@ def for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | Non
 
     With ``at_most`` it asks for no more output tokens than these.
     """
-    text, document = body.text, body.document
-    # A form has no place where its usage could be asked for.
-    can_ask = document is not UNREADABLE and not isinstance(document, Form)
-    clamped = clamp(api.name, text, document, at_most=at_most) if can_ask and at_most is not None else None
-    if clamped is not None:
-        text, document = clamped
-    asking = api.ask_for_usage(text, document) if can_ask else None
-    rewritten = asking if asking is not None else text if clamped is not None else None
+    asks_for_usage, rewritten = _rewrite(api, body.text, body.document, at_most)
     if rewritten is not None:
         body.rewrite(rewritten)
         scope = _with_body_length(scope, len(rewritten))
@@ -46,7 +39,19 @@ def for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | Non
         scope = without_other_request(scope)
     if b"accept-encoding" in body.headers:
         scope = _with_readable_answer(scope, body.headers.all(b"accept-encoding"))
-    return asking is not None, scope
+    return asks_for_usage, scope
+
+
+def _rewrite(api: Api, text: bytes, document: object, at_most: int | None) -> tuple[bool, bytes | None]:
+    """Whether a body asks for its usage now and did not before, and its new text; None where it stays as it is."""
+    # A form has no place for either.
+    if document is UNREADABLE or isinstance(document, Form):
+        return False, None
+    rewritten = None
+    if at_most is not None and (clamped := clamp(api.name, text, document, at_most=at_most)) is not None:
+        rewritten, document = clamped
+    asking = api.ask_for_usage(text if rewritten is None else rewritten, document)
+    return (False, rewritten) if asking is None else (True, asking)
 
 
 def _with_body_length(scope: Scope, length: int) -> Scope:
@@ -72,5 +77,6 @@ def _takes_gzip(offers: bytes) -> bool:
     takes = {}
     for offer in offers.split(b","):
         coding, _, weight = offer.partition(b";")
-        takes[coding.strip().removeprefix(b"x-")] = weight.replace(b" ", b"").rstrip(b"0.") != b"q="
+        is_refused = weight.replace(b" ", b"").rstrip(b"0.") == b"q="  # q=0, q=0.000
+        takes[coding.strip().removeprefix(b"x-")] = not is_refused
     return takes.get(b"gzip", takes.get(b"*", False))
