@@ -9,13 +9,14 @@ from budget_middleware import BudgetMiddleware
 from budget_middleware.admin.pages.figures import amount, amounts, span
 from budget_middleware.admin.pages.hostile_text import name, shown
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.windows import Period
 from budget_middleware.operations.values import figure
 from tests.admin.admin_gateway import WRITE
 from tests.admin.pages_client import signed_in
 from tests.stores.verbs import adjust, reserve, target
 
 ID = "a" * 32
-TEAM = target("team:a", limit="5")
+TEAM = target("team:a", limit="5", period=Period.TOTAL)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from budget_middleware.operations.doctor.file import LEAST_FREE_BYTES, disk_finding
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from tests.cli.conftest import RunCli
-from tests.stores.verbs import reserve
+from tests.stores.verbs import LASTING, reserve
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def url(tmp_path: Path) -> str:
 
 async def test_what_gateways_keep_is_there_for_every_command(cli: RunCli, url: str):
     store = SqliteStore(url, namespace="budget")
-    await store.reserve(reserve("r1", "0.25"))
+    await store.reserve(reserve("r1", "0.25", LASTING))
     settings = {"BUDGET_STORE_URL": url, "BUDGET_NAMESPACE": "budget"}
     (counter,) = cli("status", "--json", **settings).json
     assert (counter["account"], counter["reserved_usd"]) == ("key:a", "0.25")

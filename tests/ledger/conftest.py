@@ -1,6 +1,7 @@
 """Ledgers over a store that fails as scripted; after the test its counters must explain themselves."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -52,8 +53,14 @@ def clock() -> MovableClock:
 
 
 @pytest.fixture(params=("memory", "server"))
-async def base(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> AsyncIterator[Store]:
-    """A store on the test's clock; memory, and a real server."""
+async def base(
+    request: pytest.FixtureRequest, clock: MovableClock, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Store]:
+    """A store on the test's clock; memory, and a real server.
+
+    This process is on it too: before its first reply a ledger knows no other, and would begin with a window of today.
+    """
+    monkeypatch.setattr(time, "time_ns", lambda: clock.now_ms * 1_000_000)
     store: Store = MemoryStore(clock_ms=clock)
     if request.param == "server":
         url = request.getfixturevalue("server_url")

@@ -18,7 +18,6 @@ from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos, tasks_here
 from tests.ledger.faults import (
     FaultyStore,
-    after,
     refused,
     reply_held,
     reply_lost,
@@ -244,7 +243,7 @@ async def test_an_admitted_repeat_holds_what_the_first_attempt_held(
         await ledger.reserve(hold("0.10", key="b"))
         raise StoreUnavailable("reply lost")
 
-    faults.meets("reserve", after(lambda: None), lost_while_the_day_ends)
+    faults.meets("reserve", lost_while_the_day_ends)
     held = hold("0.60")
     answer = await ledger.reserve(held)
     assert answer.recorded is not None

@@ -9,6 +9,7 @@ from redis.crc import key_slot
 
 from budget_middleware.core.limits.grammar import parse_limits
 from budget_middleware.core.units import Amounts, Unit, figure_text
+from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
 from budget_middleware.operations.doctor.finding import Health
 from budget_middleware.operations.doctor.store import store_findings
@@ -19,11 +20,11 @@ from budget_middleware.stores.redis.topology import Topology
 from tests.ledger.conftest import drain, hold
 from tests.stores.audit import audit
 from tests.stores.deployments import Cluster, Load, Node, until
-from tests.stores.verbs import figures, finalize, reserve, target
+from tests.stores.verbs import LASTING, figures, finalize, reserve, target
 
 pytestmark = pytest.mark.processes
 
-FREE = target("key:load")
+FREE = target("key:load", period=Period.TOTAL)
 
 
 def namespace_of(store: RedisStore) -> str:
@@ -128,7 +129,7 @@ async def test_a_slot_that_moves_at_once_is_followed(cluster: Cluster, store: Re
 async def test_ledgers_of_one_topology_share_a_connection_a_node(cluster: Cluster, namespace: str):
     topology = Topology(cluster.url, timeout_s=5)
     stores = [RedisStore(topology, namespace=f"{namespace}-{number}") for number in range(12)]
-    await asyncio.gather(*(store.reserve(reserve("r1", "0.60")) for store in stores))
+    await asyncio.gather(*(store.reserve(reserve("r1", "0.60", LASTING)) for store in stores))
     wires = [store._place.ready_wire for store in stores]
     assert None not in wires
     owners = [await cluster.owner(store._meta) for store in stores]
@@ -145,8 +146,8 @@ async def test_freed_budget_is_heard_of_at_whichever_node(cluster: Cluster, stor
     ready, freed = asyncio.Event(), asyncio.Queue[Sequence[str]]()
     hearing = asyncio.create_task(listener.listen(freed.put_nowait, on_ready=ready.set))
     await ready.wait()
-    await store.reserve(reserve("r1", "0.60"))
-    await store.finalize(finalize("r1", "0.10"))
+    await store.reserve(reserve("r1", "0.60", LASTING))
+    await store.finalize(finalize("r1", "0.10", LASTING))
     assert await asyncio.wait_for(freed.get(), 10) == ["key:a"]
     hearing.cancel()
     await asyncio.gather(hearing, return_exceptions=True)

@@ -12,7 +12,7 @@ import pytest
 from budget_middleware.stores.errors import StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from tests.stores.deployments import Cluster, Node, until
-from tests.stores.verbs import figures, finalize, reserve
+from tests.stores.verbs import LASTING, figures, finalize, reserve
 
 pytestmark = pytest.mark.processes
 
@@ -90,9 +90,9 @@ async def test_a_configuration_endpoint_with_tls_and_a_user_of_few_rights(node: 
         url = f"rediss+cluster://gateway:secret@localhost:{port}?ssl_ca_certs={certified[1]}"
         store = RedisStore(url, timeout_s=10)
         await store.check()
-        await store.reserve(reserve("r1", "0.60"))
-        await store.finalize(finalize("r1", "0.10"))
-        assert await figures(store) == ("0.10", "0.00")
+        await store.reserve(reserve("r1", "0.60", LASTING))
+        await store.finalize(finalize("r1", "0.10", LASTING))
+        assert await figures(store, LASTING) == ("0.10", "0.00")
         assert await store.neighbours() == []
         await store.aclose()
     await node("CONFIG", "SET", "cluster-announce-port", 0)

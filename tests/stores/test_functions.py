@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.statuses import Status
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.redis import RedisStore, keys
 from budget_middleware.stores.redis.functions import libraries
@@ -18,7 +19,7 @@ from tests.stores.by_hand import change_word
 from tests.stores.verbs import figures, finalize, reserve, target, whole_journal
 
 ACL_WITHOUT_FUNCTIONS = "on >secret ~* &* +@all -function -fcall"
-FREE = target("team:free")
+FREE = target("team:free", period=Period.TOTAL)
 TOGETHER = 40
 
 

@@ -18,7 +18,7 @@ from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.postgres_tables import TABLES
 from tests.databases.postgres_server import PostgresServer
 from tests.stores.audit import audit
-from tests.stores.verbs import finalize, reserve
+from tests.stores.verbs import LASTING, finalize, reserve
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Traffic:
 
     async def _pairs(self, store: PostgresStore, numbers: Iterator[int]) -> None:
         for number in numbers:
-            held, ended = reserve(f"r{number}", "0.002"), finalize(f"r{number}", "0.001")
+            held, ended = reserve(f"r{number}", "0.002", LASTING), finalize(f"r{number}", "0.001", LASTING)
             assert (await self._until_answered(partial(store.reserve, held))) in _ONCE_OR_AGAIN
             assert (await self._until_answered(partial(store.finalize, ended))) in _ONCE_OR_AGAIN
             self.answered.release()
@@ -136,9 +136,9 @@ def run_sql(server: PostgresServer, *statements: str, database: str = "postgres"
 
 async def test_a_restored_backup_shows_as_lost_writes(own_postgres: PostgresServer, open_at):
     store = open_at(own_postgres.url())
-    await store.reserve(reserve("r1", "0.20"))
+    await store.reserve(reserve("r1", "0.20", LASTING))
     copy = await asyncio.to_thread(own_postgres.backup, own_postgres.folder / "copy")
-    await store.reserve(reserve("r2", "0.20"))
+    await store.reserve(reserve("r2", "0.20", LASTING))
     lost = await store.head()
     await asyncio.to_thread(copy.start)
     try:
@@ -150,15 +150,15 @@ async def test_a_restored_backup_shows_as_lost_writes(own_postgres: PostgresServ
 
 async def test_a_database_that_lets_itself_only_be_read_is_left_until_it_is_writable(own_postgres, open_at):
     store = open_at(own_postgres.url())
-    await store.reserve(reserve("r1", "0.20"))
+    await store.reserve(reserve("r1", "0.20", LASTING))
     others = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'budget_middleware'"
     run_sql(own_postgres, "alter system set default_transaction_read_only = on", "select pg_reload_conf()", others)
     with pytest.raises((WrongServer, StoreUnavailable)):
-        await store.reserve(reserve("r2", "0.20"))
+        await store.reserve(reserve("r2", "0.20", LASTING))
     with pytest.raises(WrongServer, match="read-only"):
         await store.check()
     run_sql(own_postgres, "alter system reset default_transaction_read_only", "select pg_reload_conf()")
-    assert (await store.reserve(reserve("r2", "0.20"))).status is Status.RESERVED
+    assert (await store.reserve(reserve("r2", "0.20", LASTING))).status is Status.RESERVED
 
 
 async def test_a_server_without_connections_left_is_away(postgres: PostgresServer, namespace: str, open_at):
@@ -169,7 +169,7 @@ async def test_a_server_without_connections_left_is_away(postgres: PostgresServe
     # What operators read has a connection of its own.
     with pytest.raises(StoreUnavailable, match="raise max_connections"):
         await store.counters()
-    assert (await store.reserve(reserve("r1", "0.20"))).status is Status.RESERVED
+    assert (await store.reserve(reserve("r1", "0.20", LASTING))).status is Status.RESERVED
 
 
 async def test_who_holds_the_lock_makes_others_wait_for_the_time_out_only(postgres, namespace: str, open_at):
@@ -178,15 +178,19 @@ async def test_who_holds_the_lock_makes_others_wait_for_the_time_out_only(postgr
     with psycopg.connect(postgres.url()) as holder:
         holder.execute("select * from budget_ledgers where namespace = %s for update", (namespace,))
         with pytest.raises(StoreUnavailable):
-            await store.reserve(reserve("r1", "0.20"))
-    assert (await store.reserve(reserve("r1", "0.20"))).status is Status.RESERVED
+            await store.reserve(reserve("r1", "0.20", LASTING))
+    assert (await store.reserve(reserve("r1", "0.20", LASTING))).status is Status.RESERVED
     (view,) = await store.counters()
     assert view.balance.reserved == 200_000_000
 
 
 async def test_text_that_cannot_be_stored_spoils_no_other_verb(postgres, namespace: str, open_at):
     store = open_at(postgres.url(), namespace=namespace)
-    verbs = reserve("r1", "0.20"), reserve("r2\udc80", "0.20"), reserve("r3", "0.20", trace="\0")
+    verbs = (
+        reserve("r1", "0.20", LASTING),
+        reserve("r2\udc80", "0.20", LASTING),
+        reserve("r3", "0.20", LASTING, trace="\0"),
+    )
     answers: list = await asyncio.gather(*map(store.reserve, verbs), return_exceptions=True)
     assert answers[0].status is Status.RESERVED
     assert [type(answer) for answer in answers[1:]] == [StoreRefused, StoreRefused]
@@ -199,8 +203,8 @@ async def test_a_mistake_in_a_transaction_is_a_refusal_and_rolled_back(
     with monkeypatch.context() as planted:
         planted.setattr(postgres_driver, "writes", lambda *_, **__: 1 / 0)
         with pytest.raises(StoreRefused, match="ZeroDivisionError"):
-            await store.reserve(reserve("r1", "0.20"))
-    assert (await store.reserve(reserve("r1", "0.20"))).status is Status.RESERVED
+            await store.reserve(reserve("r1", "0.20", LASTING))
+    assert (await store.reserve(reserve("r1", "0.20", LASTING))).status is Status.RESERVED
     await audit(store)
 
 
@@ -210,8 +214,8 @@ async def test_a_worker_hears_what_another_has_freed(postgres, namespace: str, o
     is_ready = asyncio.Event()
     listening = asyncio.create_task(listener.listen(heard.put_nowait, on_ready=is_ready.set))
     await is_ready.wait()
-    await other.reserve(reserve("r1", "0.20"))
-    await other.finalize(finalize("r1", "0.10"))
+    await other.reserve(reserve("r1", "0.20", LASTING))
+    await other.finalize(finalize("r1", "0.10", LASTING))
     assert await heard.get() == ["key:a"]
     listening.cancel()
     await asyncio.wait([listening])

@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.errors import StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from tests.stores.audit import audit
 from tests.stores.deployments import SERVICE, Load, Node, Watched, until
-from tests.stores.verbs import figures, reserve, target
+from tests.stores.verbs import LASTING, figures, reserve, target
 
 pytestmark = pytest.mark.processes
 
-FREE = target("key:load")
+FREE = target("key:load", period=Period.TOTAL)
 ALL_REPLICAS = 2
 """Sentinels may choose any of them: what all of them have cannot be lost."""
 
@@ -75,7 +76,7 @@ async def test_one_sentinel_is_enough_and_the_library_is_loaded_where_it_is_miss
     await primary("FUNCTION", "FLUSH")
     await primary("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await until(store.head)
-    assert (await store.reserve(reserve("r1", "0.60"))).admits
+    assert (await store.reserve(reserve("r1", "0.60", LASTING))).admits
     while under_way := [*store._gathered.current().under_way]:
         for task in under_way:
             await task
@@ -88,9 +89,9 @@ async def test_fewer_replicas_than_wanted_is_an_outage_and_the_verb_counts_once(
     store = RedisStore(watched.url, namespace=namespace, timeout_s=0.5, replicas=ALL_REPLICAS + 1)
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=r"2 of 3 replicas have it after 250 ms \(BUDGET_REPLICAS=3\)"):
-            await store.reserve(reserve("r1", "0.60"))
+            await store.reserve(reserve("r1", "0.60", LASTING))
     # Reads ask no replica.
-    assert await figures(store) == ("0.00", "0.60")
+    assert await figures(store, LASTING) == ("0.00", "0.60")
     await audit(store)
     await store.aclose()
 

@@ -9,6 +9,7 @@ from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.verbs import Finalize, Reserve
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.errors import StoreUnavailable, WrongServer
 from budget_middleware.stores.opening import open_store
 from budget_middleware.stores.redis.shard import RedisShard
@@ -56,7 +57,8 @@ async def until_answered(store: ShardedStore, verb: Reserve | Finalize) -> Answe
 
 async def serve(store: ShardedStore, number: int) -> None:
     """One request, as a ledger sends it: the same verb again until there is an answer."""
-    counters = (target("global"), target(f"key:{number:016x}"), target(TEAMS[number % len(TEAMS)]))
+    accounts = ("global", f"key:{number:016x}", TEAMS[number % len(TEAMS)])
+    counters = tuple(target(account, period=Period.TOTAL) for account in accounts)
     assert (await until_answered(store, reserve(f"r{number}", "0.02", *counters))).admits
     await until_answered(store, finalize(f"r{number}", "0.01", *counters))
 

@@ -44,6 +44,9 @@ def amounts(text: str) -> Amounts:
 KEY = target(limit="1.00")
 """The account of most scenarios: B = 1.00."""
 
+LASTING = target(limit="1.00", period=Period.TOTAL)
+"""The same for a store on a clock of its own: whenever a test runs, its window does not end, nor has it."""
+
 
 def reserve(
     id_: str,
