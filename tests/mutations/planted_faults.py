@@ -1744,8 +1744,14 @@ FAULTS = (
     Fault(
         "a field mask may be encoded twice",
         "request/bodies/field_masks.py",
-        "        name = unquote_to_bytes(name)\n",
-        "        name = unquote_to_bytes(field)\n",
+        "if field == (field := unquote_to_bytes(field)):",
+        "if True:",
+    ),
+    Fault(
+        "a parameter hides another one",
+        "request/bodies/field_masks.py",
+        "for each in _SEPARATORS.split(field):",
+        "for each in (field,):",
     ),
     Fault(
         "what stands below /mcp is never a call",

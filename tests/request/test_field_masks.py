@@ -34,6 +34,8 @@ def seen_by(app):
         (b"alt=jsonp&alt=media&alt=", b"alt=media"),
         (b"$httpMethod=POST&a=1&%24req=%7B%7D&$ct=application/json", b"a=1"),
         (b"$httpHeaders=X-Goog-FieldMask:candidates&%2524REQ=x&a", b"a"),
+        (b"x=1%26%24httpMethod%3DPOST%26%24req%3D%7B%7D&a=1%26b", b"a=1%26b"),
+        (b"a&x=1%2526fields%253Dcandidates;b=2%3Bcallback=f&x=1%26alt%3Dproto", b"a"),
     ],
 )
 async def test_the_app_is_asked_for_the_whole_answer(memory, path, query, left):
@@ -54,7 +56,10 @@ async def test_the_app_is_asked_for_the_whole_answer(memory, path, query, left):
     assert b"x-goog-fieldmask" not in names
 
 
-OTHER = [b"$httpMethod=POST&$req=x", b"a=b&%24httpMethod=POST", b"a;%2524HttpMethod=post", b"x=1&$httpMethod+=+POST"]
+OTHER = [
+    *(b"$httpMethod=POST&$req=x", b"a=b&%24httpMethod=POST", b"a;%2524HttpMethod=post", b"x=1&$httpMethod+=+POST"),
+    *(b"x=1%26%24httpMethod%3DPOST%26%24req%3Dx", b"x=1%253B%2524httpMethod=POST"),
+]
 
 
 @pytest.mark.parametrize("query", OTHER)

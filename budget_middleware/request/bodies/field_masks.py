@@ -24,7 +24,7 @@ _HEADER: Final = b"xgoogfieldmask"
 _OF_PIECES: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
 _BY_THE_SERVER: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 _SEPARATORS: Final = re.compile(rb"([&;])")
-# A gateway in between may decode a name once more before it passes it on.
+# A gateway in between may decode a field once more before it passes it on.
 _MOST_DECODINGS: Final = 4
 
 
@@ -64,11 +64,14 @@ def _without_fields(query: bytes, *, names: frozenset[bytes] = _NAMES) -> bytes:
 
 
 def _is_one_of(field: bytes, names: frozenset[bytes]) -> bool:
-    name, formats = field, _FORMATS if names is _NAMES else ()
+    """Whether a field of a query has one of these names, or is several fields to who decodes it, one of which has."""
+    formats = _FORMATS if names is _NAMES else ()
     for _ in range(_MOST_DECODINGS):
-        key, _, value = name.replace(b"+", b" ").partition(b"=")
-        key = key.strip().lower()
-        if key in names or (key in formats and not _READABLE.fullmatch(unquote_to_bytes(value))):
-            return True
-        name = unquote_to_bytes(name)
+        for each in _SEPARATORS.split(field):
+            key, _, value = each.replace(b"+", b" ").partition(b"=")
+            key = key.strip().lower()
+            if key in names or (key in formats and not _READABLE.fullmatch(unquote_to_bytes(value))):
+                return True
+        if field == (field := unquote_to_bytes(field)):
+            return False
     return False
