@@ -32,6 +32,7 @@ from budget_middleware.cli import (
 )
 from budget_middleware.cli.output import PROGRAM, print_error, print_line
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
+from budget_middleware.package_version import package_version
 from budget_middleware.settings import SettingsError
 
 INTERRUPTED = 130
@@ -96,9 +97,7 @@ class _ShowVersion(Action):
     """The version is looked up only when somebody asks for it: that takes as long as parsing."""
 
     def __call__(self, parser: ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import version
-
-        print_line(f"{PROGRAM} {version('budget-middleware')}")
+        print_line(f"{PROGRAM} {package_version() or '(a source tree that is not installed has no version)'}")
         parser.exit()
 
 

@@ -4,7 +4,6 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Concatenate, ParamSpec
 
 from opentelemetry import metrics
@@ -13,6 +12,7 @@ from opentelemetry.context import Context
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.payers.accounts import kind_of
 from budget_middleware.core.statuses import Op
+from budget_middleware.package_version import package_version
 from budget_middleware.telemetry.gauges import Gauges, HistoryGauges, observe, observe_history
 from budget_middleware.telemetry.harmless import harmless
 
@@ -32,7 +32,7 @@ _OP_ATTRIBUTES = {op: {"op": op.value} for op in Op}
 
 @harmless
 def _get_meter() -> metrics.Meter:
-    return metrics.get_meter(_NAME, version("budget-middleware"))
+    return metrics.get_meter(_NAME, package_version())
 
 
 @harmless

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Final, Protocol
 
 from opentelemetry import trace
@@ -16,6 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
 
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.statuses import Op, Status
+from budget_middleware.package_version import package_version
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.callers import PARENT, context_for, links_in
 from budget_middleware.telemetry.counter_changes import LIMIT_EVENTS_MAX, PER_COUNTER, Written, counter_changes
@@ -37,7 +37,7 @@ NO_PROVIDER: Final = Context()
 
 @harmless
 def _get_tracer() -> trace.Tracer:
-    return trace.get_tracer("budget_middleware", version("budget-middleware"))
+    return trace.get_tracer("budget_middleware", package_version())
 
 
 class Position(Protocol):

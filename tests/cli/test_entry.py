@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -194,8 +194,19 @@ async def test_a_reader_that_has_gone(environment: dict[str, str], store: RedisS
     assert (journal.returncode, told) == (141, b"")
 
 
+def test_a_source_tree_that_is_not_installed_has_no_version(cli: RunCli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(metadata, "version", refuse_version)
+    ran = cli("--version")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out == "budget-middleware (a source tree that is not installed has no version)\n"
+
+
+def refuse_version(name: str) -> str:
+    raise metadata.PackageNotFoundError(name)
+
+
 def test_help_and_documentation_tell_every_command(cli: RunCli):
-    assert cli("--version").out == f"budget-middleware {version('budget-middleware')}\n"
+    assert cli("--version").out == f"budget-middleware {metadata.version('budget-middleware')}\n"
     ran = cli("--help")
     documentation = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
     commands = re.findall(r"^    ([a-z-]+) ", ran.out, re.MULTILINE)

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -295,3 +296,27 @@ async def test_a_gateway_starts_with_a_provider_that_cannot_be_loaded(
     await app.ledger.drain()
     assert caplog.text.count("Failed to load configured provider") == 1
     assert caplog.text.count("requests are not affected") == 1
+
+
+@pytest.fixture
+def _is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    version_of = metadata.version
+
+    def refuse_ours(name: str) -> str:
+        if name == "budget-middleware":
+            raise metadata.PackageNotFoundError(name)
+        return version_of(name)
+
+    monkeypatch.setattr(metadata, "version", refuse_ours)
+
+
+@pytest.mark.usefixtures("_is_not_installed")
+async def test_a_source_tree_that_is_not_installed_has_its_spans(
+    spans: Spans, open_ledger: OpenLedger, caplog: pytest.LogCaptureFixture
+):
+    ledger = open_ledger("key=1/month")
+    held = hold("0.60")
+    await ledger.reserve(held)
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")), reason="usage")
+    assert "budget.finalize" in {span.name for span in spans()}
+    assert caplog.messages == []
