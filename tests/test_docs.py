@@ -1,6 +1,7 @@
 """The documentation held against the code: what it lists is what there is."""
 
 import re
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -181,6 +182,19 @@ def test_metrics_are_those_of_the_code(monkeypatch):
 def test_alerts_are_those_of_the_rules():
     rules = (ROOT / "examples" / "observability" / "rules.yml").read_text()
     assert [bare(row[0]) for row in rows(PAGES["observability.md"], "alert")] == re.findall(r"alert: (\w+)", rules)
+
+
+# The architecture.
+
+
+def test_the_drawing_of_the_layers_is_that_of_the_contract():
+    contracts = tomllib.loads((ROOT / "import_contracts.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each["id"] == "layers")
+    level = {name: number for number, layer in enumerate(layers) for name in re.findall(r"\w+", layer)}
+    drawing = next(text for text in code(PAGES["architecture.md"], "") if text.startswith(" faces"))
+    drawn = [name for line in drawing.splitlines() for name in re.findall(r"(\w+)(?:/|\.py)", line[:43])]
+    assert [level[name] for name in drawn] == sorted(level[name] for name in drawn)
+    assert set(drawn) >= {path.parent.name for path in (ROOT / "budget_middleware").glob("*/__init__.py")}
 
 
 # Commands and links.
