@@ -301,8 +301,14 @@ FAULTS = (
     Fault(
         "a counter that is forgotten grows by what it has lost",
         "stores/lua/_changes.lua",
-        "local is_lost = was_held ~= '0' and",
-        "local is_lost = gain.reserved < 0 and",
+        "if was_held ~= '0' and has_lost(counter, gain) then",
+        "if gain.reserved < 0 and has_lost(counter, gain) then",
+    ),
+    Fault(
+        "a counter that was lost gives back more than it has",
+        "stores/lua/_changes.lua",
+        " or gain.reserved < 0 and counter.numbers.reserved + gain.reserved < 0\n",
+        "\n",
     ),
     Fault(
         "a stream grows by its chunks and not by its bytes",
@@ -2064,7 +2070,7 @@ FAULTS = (
     Fault(
         "counters of one unit gain though they were lost",
         "stores/lua/_changes.lua",
-        "    if not (counter.is_there or counter.is_changed) then return false end\n",
+        "    if has_lost(targets[at].counter, gain) then return false end\n",
         "",
     ),
     Fault(

@@ -248,6 +248,49 @@ async def test_what_was_held_on_a_counter_that_is_forgotten_is_not_given_back(re
 
 
 @in_redis
+async def test_a_counter_that_was_lost_never_gives_back_more_than_it_has(redis: ClockedRedisStore):
+    """A server that evicts keys: the first ending makes it anew, and those after it find one that is there."""
+    day = target(period=Period.DAY)
+    for id_, held in (("r1", "0.60"), ("r2", "0.20"), ("r3", "0.30")):
+        await redis.reserve(reserve(id_, held, HOUR, day, charge="0.05"))
+    await redis._client().delete(f"{redis._prefix}c:{HOUR.counter.name}")
+    await redis.finalize(finalize("r1", "0.10"))
+    assert (await figures(redis, HOUR), await figures(redis, day)) == (("0.10", "0.00"), ("0.10", "0.50"))
+    await redis.reserve(reserve("r4", "0.25", HOUR, day))
+    assert (await figures(redis, HOUR), await figures(redis, day)) == (("0.10", "0.25"), ("0.10", "0.75"))
+    await redis.finalize(finalize("r2", "0.10"))
+    assert (await figures(redis, HOUR), await figures(redis, day)) == (("0.20", "0.05"), ("0.20", "0.55"))
+    await redis.expire(Expire("r3"))
+    assert (await figures(redis, HOUR), await figures(redis, day)) == (("0.20", "0.00"), ("0.20", "0.25"))
+    await redis.finalize(finalize("r4", "0.10"))
+    assert await figures(redis, HOUR) == await figures(redis, day) == ("0.30", "0.00")
+    assert set((await redis.reserved_by_kind()).values()) == {0}
+
+
+@in_redis
+async def test_one_that_has_given_back_too_much_is_led_to_nothing_again(redis: ClockedRedisStore):
+    """An earlier version has left such counters."""
+    await redis.reserve(reserve("r1", "0.60", HOUR))
+    await redis._client().hset(f"{redis._prefix}c:{HOUR.counter.name}", "reserved", "-200000000")
+    await redis.adjust(adjust("a1", "0.01", HOUR))
+    await redis.finalize(finalize("r1", "0.10"))
+    assert await figures(redis, HOUR) == ("0.11", "-0.20")
+    await redis.reserve(reserve("r2", "0.30", HOUR))
+    await redis.finalize(finalize("r2", "0.10"))
+    assert await figures(redis, HOUR) == ("0.21", "0.00")
+
+
+@in_redis
+async def test_two_that_expire_together_on_a_counter_that_is_forgotten(redis: ClockedRedisStore, clock: MovableClock):
+    for id_ in ("r1", "r2"):
+        await redis.reserve(reserve(id_, "0.60", HOUR, charge="0.05"))
+    await redis._client().delete(f"{redis._prefix}c:{HOUR.counter.name}")
+    clock.advance(s=61)
+    await redis.sweep(at_most=100)
+    assert await figures(redis, HOUR) == ("0.10", "0.00")
+
+
+@in_redis
 async def test_redis_keeps_a_counter_no_longer_for_an_adjustment_of_nothing(
     redis: ClockedRedisStore, clock: MovableClock
 ):

@@ -15,19 +15,31 @@ end
 local changes_of
 do
 
--- Whether each counter is in the store, or will be at the end of this call.
-local function are_all_there(targets)
+-- Whether a counter is not in the store, nor will be at the end of this call, or has less than it is to give back.
+local function has_lost(counter, gain)
+  return not (counter.is_there or counter.is_changed) or gain.reserved < 0 and counter.numbers.reserved + gain.reserved < 0
+end
+
+local function have_all(targets, gain)
   for at = 1, #targets do
-    local counter = targets[at].counter
-    if not (counter.is_there or counter.is_changed) then return false end
+    if has_lost(targets[at].counter, gain) then return false end
   end
-  targets.there_in = this_call
   return true
+end
+
+-- What a counter gains that was lost with what it held: all that is spent, and of what is reserved it loses what it has.
+local function gain_of_lost(counter, gain)
+  local is_any = counter.numbers.reserved > 0
+  return {
+    spent = gain.spent, spent_signed = gain.spent_signed, held = gain.held,
+    reserved = is_any and -counter.numbers.reserved or 0, reserved_signed = is_any and '-' .. counter.reserved or '',
+  }
 end
 
 -- What each counter gains as two amounts change; those that gain nothing are left out. All that are of one unit gain the same. But a
 -- counter that is not there any more holds nothing that could be given back, or grow: it was lost, or everybody slept until it
--- was forgotten. The tables are the targets' own, which saves making them: they hold until the next changes of these.
+-- was forgotten. Nor does one that was made anew since give back more than it has. The tables are the targets' own, which saves
+-- making them: they hold until the next changes of these.
 function changes_of(targets, booked, booked_before, held, held_before)
   local changes, count, unit, gain, was_held, is_any = targets.changes, 0, nil, nil, nil, nil
   for at = 1, #targets do
@@ -39,15 +51,14 @@ function changes_of(targets, booked, booked_before, held, held_before)
       gain.reserved, gain.reserved_signed = change_to(amount_in(held, unit), was_held)
       gain.held, is_any = gain.reserved, gain.spent ~= 0 or gain.reserved ~= 0
       -- Most often all are of one unit.
-      if is_any and targets.is_of_one_unit and (was_held == '0' or targets.there_in == this_call or are_all_there(targets)) then
+      if is_any and targets.is_of_one_unit and (was_held == '0' or have_all(targets, gain)) then
         return targets.all_changes
       end
     end
     local change, counter = is_any and target.change, target.counter
-    local is_lost = was_held ~= '0' and not counter.is_there and not counter.is_changed
-    if is_lost then
-      local spent_alone = {spent = gain.spent, spent_signed = gain.spent_signed, reserved = 0, reserved_signed = '', held = gain.held}
-      change = gain.spent ~= 0 and {target = target, counter = counter, gain = spent_alone}
+    if was_held ~= '0' and has_lost(counter, gain) then
+      local rest = gain_of_lost(counter, gain)
+      change = (rest.spent ~= 0 or rest.reserved ~= 0) and {target = target, counter = counter, gain = rest}
     end
     if change then
       count = count + 1
