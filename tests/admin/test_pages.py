@@ -8,6 +8,8 @@ import pytest
 from budget_middleware import BudgetMiddleware
 from budget_middleware.admin.pages.figures import amount, amounts, span
 from budget_middleware.admin.pages.hostile_text import name, shown
+from budget_middleware.core.limits.refusals import LoggedRefusal
+from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.values import figure
@@ -80,6 +82,21 @@ async def test_an_account_tells_its_story(gateway: BudgetMiddleware, browser: ht
     page = await browser.get("/budget/account", params={"name": "team:a"})
     assert page.status_code == 200
     assert "1 adjustment" in page.text
+
+
+@pytest.mark.parametrize(("refused", "folded"), [(3, ""), (5, ">2 more</summary>")])
+async def test_refusals_do_not_push_the_journal_out_of_sight(
+    gateway: BudgetMiddleware, browser: httpx.AsyncClient, refused: int, folded: str
+):
+    rejection = Rejection(TEAM, Balance(4), estimate=2)
+    now_ms = (await gateway.ledger.store.head()).now_ms
+    logged = [LoggedRefusal(now_ms, str(number) * 32, ("team:a",), rejection) for number in range(refused)]
+    await gateway.ledger.store.log_refusals(logged)
+    page = (await browser.get("/budget/account", params={"name": "team:a"})).text
+    assert page.count('<li class="card refusal">') == refused
+    assert page.partition("<details")[0].count('<li class="card refusal">') == 3
+    assert folded in page
+    assert ("<details" in page) == bool(folded)
 
 
 async def test_nothing_is_known_of_an_account_that_nobody_used(browser: httpx.AsyncClient):
