@@ -51,9 +51,16 @@ test-fast: $(READY) ## tests that start neither a server nor a process: a minute
 	@FUZZ_EXAMPLES=5 $(BIN)/python -m pytest --fast --numprocesses $(PROCESSES) --dist worksteal $(FAST) $(ARGS)
 
 # A version that is not here is told, and left out.
+define fast_on
+set -e; pythons=$$($(BIN)/python .ci/interpreters.py $(1)); \
+for python in $$pythons; do $(MAKE) --no-print-directory test-fast PYTHON="$$python"; done
+endef
+
 test-pythons: $(READY) ## test-fast on each other supported Python that is here
-	@set -e; pythons=$$($(BIN)/python .ci/interpreters.py); \
-	for python in $$pythons; do $(MAKE) --no-print-directory test-fast PYTHON="$$python"; done
+	@$(call fast_on,)
+
+test-newest: $(READY) ## test-fast on the newest of them
+	@$(call fast_on,--newest)
 
 # The oldest versions that pyproject.toml allows, beside the newest tools of the tests. What those find deprecated in
 # them is nothing of ours, and two files want the FastAPI that traces by itself, and the newest encoder.

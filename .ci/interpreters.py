@@ -25,12 +25,17 @@ def interpreter(version: str) -> str | None:
 
 
 def main() -> None:
-    others = [version for version in PYTHONS if version != f"{sys.version_info.major}.{sys.version_info.minor}"]
-    for version in others:
-        if found := interpreter(version):
-            print(found)
-        else:
-            print(f"Python {version}: not on this machine, not tried", file=sys.stderr)
+    """The paths of those beside its own version; with `--newest` that of the newest one, unless it is its own."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for version in reversed(PYTHONS):
+        if version != own:
+            if found := interpreter(version):
+                print(found)
+            else:
+                print(f"Python {version}: not on this machine, not tried", file=sys.stderr)
+                continue
+        if "--newest" in sys.argv:
+            break
 
 
 if __name__ == "__main__":
