@@ -9,11 +9,13 @@ import time
 import pytest
 
 from budget_middleware.apis import api_at
+from budget_middleware.apis.bodies.bounded_answer import is_heavy
 from budget_middleware.apis.google.live.call import HEARD, GeminiLive, usage_of
 from budget_middleware.apis.google.live.session import GeminiLiveSession
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.core.costs.usage import Usage
 from budget_middleware.core.model import Balance
+from tests.apis.timing import cpu_ms
 from tests.request.wire import PRICES
 from tests.sessions.live import (
     PATH,
@@ -356,6 +358,14 @@ def test_many_names_are_read_in_linear_time(name):
     before_s = time.thread_time()
     session.read_client(data)
     assert time.thread_time() - before_s < 2
+
+
+@pytest.mark.parametrize("begin", [b'{"clientContent":{"turns":[1', b'{"setup":{"model":"models/plain","x":[1'])
+def test_a_message_of_millions_of_values_is_looked_through_in_little_time(begin):
+    """As long as it takes to tell that it has so many, and hardly longer."""
+    session, data = GeminiLiveSession().open({}, path=PATH), begin + b",1" * 7_000_000 + b"]}}"
+    reading_ms, weighing_ms = cpu_ms(lambda: session.read_client(data)), cpu_ms(lambda: is_heavy(data))
+    assert reading_ms < 3 * weighing_ms
 
 
 @pytest.mark.parametrize("rate", ["0000", "000000", "999999", "16000"])

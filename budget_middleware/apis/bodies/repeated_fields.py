@@ -9,7 +9,7 @@ these take, which is soon known; any other is walked along, from field to field.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -23,11 +23,11 @@ _top_level_of: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NEXT_NAME: Final = re.compile(rb'[ \t\r\n]*[{,][ \t\r\n]*"([^"\\]*)"[ \t\r\n]*:[ \t\r\n]*')
 _END: Final = re.compile(rb"[ \t\r\n]*}[ \t\r\n]*\Z")
 _MODEL: Final = re.compile(rb'"model"\s*:')
-# An ASCII letter that need not be escaped.
-_ESCAPED_LETTER: Final = re.compile(rb"\\u00[4-7]")
-# Which is an `s` to those who ignore case.
-_LONG_S: Final = ("\u017f".encode(), b"\\u017f")
-_TEXT_AT: Final = rb'"(?:%b)"\s*+:\s*+("[^"]{0,2000}+")'
+# A long s is an `s` to those who ignore case.
+_LONG_S: Final = "\u017f".encode()
+# An ASCII letter, which need not be escaped, or that one.
+_ESCAPED_LETTER: Final = re.compile(rb"\\u0(?:0[4-7]|17[fF])")
+_TEXT_AT: Final = rb'"%b"\s*+:\s*+("[^"]{0,2000}+")'
 _USUAL_FIELD: Final = b'"%b": %b'
 _MOST_WALKED: Final = 1_000
 _MOST_KEPT: Final = 100_000
@@ -112,27 +112,31 @@ def texts_within(text: bytes, field: str, *inner: str) -> tuple[str, ...]:
     )
 
 
-def texts_below(text: bytes, field: str, *inner: str) -> tuple[str, ...] | None:
-    """All texts at such fields wherever they are, each once, of a text that cannot be parsed; none if that may not have
-    the ``field`` which they are to be in. None where the name of a field may be escaped, or there are very many.
+def texts_below(text: bytes, field: str, *inner: str) -> Mapping[str, Sequence[str]] | None:
+    """All texts at each of these fields wherever they are, each once, of a text that cannot be parsed; none if that may
+    not have the ``field`` which they are to be in. None where a name may be escaped, or there are very many.
     """
-    lower = text.lower()
-    if (b"\\u00" in lower and _ESCAPED_LETTER.search(lower)) or any(letter in lower for letter in _LONG_S):
+    # Each look at 15 MB takes some ms of the event loop.
+    if _ESCAPED_LETTER.search(text) or (not text.isascii() and _LONG_S in text):
         return None
+    lower = text.lower()
+    texts: dict[str, Sequence[str]] = dict.fromkeys(inner, ())
     if b'"%b"' % field.encode() not in lower:
-        return ()
-    names = b"|".join(map(str.encode, inner))
-    places = [found.span(1) for found in islice(re.finditer(_TEXT_AT % names, lower), _MOST_WALKED)]
-    written = dict.fromkeys(text[begins:ends] for begins, ends in places)
-    found = [value for value in map(parse_body, written) if isinstance(value, str)]
-    return tuple(found) if len(places) < _MOST_WALKED else None
+        return texts
+    for name in inner:
+        places = [found.span(1) for found in islice(re.finditer(_TEXT_AT % name.encode(), lower), _MOST_WALKED)]
+        if len(places) == _MOST_WALKED:
+            return None
+        written = dict.fromkeys(text[begins:ends] for begins, ends in places)
+        texts[name] = [value for value in map(parse_body, written) if isinstance(value, str)]
+    return texts
 
 
 def may_repeat_model(text: bytes) -> bool:
     """Whether a text, which is an object, may name a model twice; for one with too many values to be parsed."""
     lower = text.lower()
     is_named_twice = lower.count(b'"model"') > 1 and len(_MODEL.findall(lower)) > 1
-    if not is_named_twice and not (b"\\u00" in lower and _ESCAPED_LETTER.search(lower)):
+    if not is_named_twice and not _ESCAPED_LETTER.search(text):
         return False
     # It may be in objects of it, or in texts. That is looked for if it has no more fields than can be kept at once.
     if text.count(b":") > _MOST_KEPT:

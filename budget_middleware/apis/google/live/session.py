@@ -192,11 +192,11 @@ class GeminiLiveConversation:
 
     def _take_unread(self, data: bytes) -> None:
         """Take over what a message names that has too many values to be parsed, or cannot be, if it has a setup."""
-        models, tiers = texts_below(data, "setup", "model"), texts_below(data, "setup", *_TIERS)
-        if models is None or tiers is None:
+        found = texts_below(data, "setup", "model", *_TIERS)
+        if found is None:
             self._why_unread = "A message has too many values, and names in it are escaped: it may be of any model."
         else:
-            self._take_names(models, tiers)
+            self._take_names(found["model"], [tier for name in _TIERS for tier in found[name]])
 
     def _take_names(self, models: Sequence[str], tiers: Sequence[str]) -> None:
         """Take over the models that a setup may mean, the last one first, and the dearest mode that it may."""
