@@ -73,6 +73,20 @@ async def test_a_stream_costs_what_its_usage_says(client, books, token, model, w
     assert await books.of(account_of(token)) == (COST_USD[model], "0.00")
 
 
+@pytest.mark.parametrize(
+    "hiding",
+    [
+        {"additional_drop_params": ["stream_options"]},
+        {"extra_body": {"stream_options": {"include_usage": False}}},
+    ],
+    ids=["left out", "overridden"],
+)
+async def test_a_stream_that_tells_litellm_to_hide_its_usage_costs_it_all_the_same(client, books, token, hiding):
+    list(ask(client, stream=True, extra_body=hiding).parse())
+    assert await books.of(account_of(token)) == (COST_USD["gpt-4o"], "0.00")
+    assert (await books.last_entry(account_of(token))).reason.startswith("usage")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_cheap_name_that_falls_back_costs_what_answers(client, books, token, stream):
     """LiteLLM names the model that was asked in its answer, and who has answered in its headers."""

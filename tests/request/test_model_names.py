@@ -51,6 +51,11 @@ TWO_NAMES = {
     "all three": (BODY, asked_for("model=gpt-5-nano", path="/engines/gpt-5-pro/chat/completions")),
     "fallbacks": ({**BODY, "fallbacks": ["gpt-5-nano", {"model": "gpt-5-pro"}]}, asked_for()),
     "models to fall back to": ({**BODY, "models": ["nobodys", "gpt-5-pro"]}, asked_for()),
+    "fallbacks by name": ({**BODY, "fallbacks": [{"gpt-5-nano": ["nobodys", "gpt-5-pro"]}]}, asked_for()),
+    "fallbacks for long input": ({**BODY, "context_window_fallbacks": [{"gpt-5-nano": ["gpt-5-pro"]}]}, asked_for()),
+    "fallbacks in settings": ({**BODY, "router_settings_override": {"fallbacks": ["gpt-5-pro"]}}, asked_for()),
+    "models of OpenRouter by LiteLLM": ({**BODY, "extra_body": {"models": ["gpt-5-pro"]}}, asked_for()),
+    "the model of extra_body": ({**BODY, "extra_body": {"model": "gpt-5-pro"}}, asked_for()),
 }
 
 

@@ -44,7 +44,7 @@ _READ_FIELDS: Final = """
     model stream stream_options max_tokens max_completion_tokens max_output_tokens max_tokens_to_sample max_gen_len
     max_new_tokens maxTokens maxTokenCount n best_of service_tier serviceTier speed background deferred modalities
     quality partial_images generationConfig generation_config inferenceConfig inference_config textGenerationConfig
-    options fallbacks models agent agentConfig agent_config
+    options fallbacks models agent agentConfig agent_config extra_body additional_drop_params
 """
 
 

@@ -34,7 +34,9 @@ _MOST_KEPT: Final = 100_000
 # To write a longer text once more takes longer than to walk along it.
 _MOST_WRITTEN: Final = 65_536
 # Objects in a body that name a model or a maximum, and those in the settings of a session that decide what it costs.
-_WITHIN: Final = frozenset({"session", "generationConfig", "generation_config", "inferenceConfig", "options"})
+_WITHIN: Final = frozenset(
+    {"session", "generationConfig", "generation_config", "inferenceConfig", "options", "extra_body"}
+)
 _DEEPER: Final = frozenset(
     {"session", "response", "audio", "input", "output", "format", "transcription", "turn_detection"}
     | {"input_audio_transcription"}

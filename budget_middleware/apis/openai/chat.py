@@ -4,8 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
-import msgspec
-
+from budget_middleware.apis.bodies.extra_body import DROPPED, EXTRA, sent_on, with_option
 from budget_middleware.apis.bodies.reading import (
     PartialBody,
     id_in,
@@ -23,6 +22,7 @@ from budget_middleware.apis.openai.chunk import Chunk, Completion, without_null_
 from budget_middleware.apis.protocol.base import Ask
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
+from budget_middleware.apis.shared.clamping import with_changes
 from budget_middleware.apis.shared.failures import read_failure
 from budget_middleware.apis.shared.json_api import JsonApi
 from budget_middleware.apis.shared.openai_usage import read_openai_usage
@@ -34,7 +34,7 @@ DEFERRED: Final = "xai-deferred"
 """How a ticket names the API of a deferred completion."""
 
 # The values of an object, as they are written.
-_TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_USAGE_ALONE: Final = {"stream_options": {"include_usage": True}}
 # The fields that make more of a call than its messages say.
 _CHANGE_THE_PRICE: Final = frozenset({"modalities", "tools", "web_search_options", "plugins", "speed", "inference_geo"})
 # What OpenAI accepts as `n`; more choices than that are a slip or an attack.
@@ -120,16 +120,19 @@ class OpenAIChat(JsonApi):
         """Set `stream_options.include_usage` where a stream does not ask; other bytes stay if they can."""
         if not isinstance(body, dict) or not body.get("stream"):
             return None
-        if not may_be_true(body["stream"]) or _wants_usage(body):
+        if not may_be_true(body["stream"]) or not (changes := _asking_for_usage(body)):
             return None
-        if "stream_options" not in body and json.detect_encoding(raw) == "utf-8":
+        if changes == _USAGE_ALONE and "stream_options" not in body and json.detect_encoding(raw) == "utf-8":
             return raw.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)
         if isinstance(body, PartialBody):
-            return _with_last_field(raw)
+            # Of two fields with one name the last counts.
+            return raw.rstrip().removesuffix(b"}") + b"," + json.dumps(changes).encode()[1:]
         options = body.get("stream_options")
         if options and not isinstance(options, dict):
             return None  # The upstream is to refuse what the client wrote.
-        return _with_options(raw, body, {**mapping_of(options), "include_usage": True})
+        asking = with_changes(raw, body, changes)
+        # One that is too deep to be written anew.
+        return with_changes(raw, body, changes | {EXTRA: {}}) if asking is None and EXTRA in changes else asking
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Read a whole completion, or the id of one that is deferred: xAI answers with that alone."""
@@ -164,22 +167,14 @@ class OpenAIChat(JsonApi):
         read_openai_usage(answer, seen)
 
 
-def _with_options(raw: bytes, body: dict[str, object], options: dict[str, object]) -> bytes | None:
-    """The body with these stream options; all other values as they are written, if they can be told apart."""
-    try:
-        fields: dict[str, object] = {**_TOP_LEVEL.decode(raw), "stream_options": options}
-        return msgspec.json.encode(fields)
-    except (ValueError, RecursionError):
-        # Only a lenient parser reads it.
-        try:
-            return json.dumps(body | {"stream_options": options}).encode()
-        except RecursionError:
-            return None
-
-
-def _with_last_field(raw: bytes) -> bytes:
-    """The body with the usage asked for in its last field: of two with one name the last counts."""
-    return raw.rstrip().removesuffix(b"}") + b',"stream_options":{"include_usage":true}}'
+def _asking_for_usage(body: Mapping[str, object]) -> dict[str, object]:
+    """The fields by which a stream reports its usage, whatever its request says of that elsewhere."""
+    changes: dict[str, object] = {}
+    if not _wants_usage(body):
+        changes["stream_options"] = {**mapping_of(body.get("stream_options")), "include_usage": True}
+    if EXTRA in body or DROPPED in body:
+        changes |= with_option(body, "stream_options", "include_usage") | sent_on(body, "stream_options")
+    return changes
 
 
 def _read_choice(choice: Mapping[str, object], seen: Seen) -> int:

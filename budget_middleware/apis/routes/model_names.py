@@ -7,10 +7,12 @@ so that the dearest is estimated and the limits of all bind.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.extra_body import EXTRA
 from budget_middleware.apis.bodies.reading import MAX_ID, list_of, mapping_of, text_in
 from budget_middleware.core.fast import maker_of
 
@@ -18,10 +20,13 @@ from budget_middleware.core.fast import maker_of
 # takes slashes too.
 _DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>.+)", re.DOTALL | re.IGNORECASE | re.ASCII)
 _SEGMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/", re.IGNORECASE | re.ASCII)
-# The models to fall back to, of LiteLLM and of OpenRouter.
-_FALLBACKS: Final = ("fallbacks", "models")
+# The models to fall back to, of LiteLLM and of OpenRouter; and where LiteLLM takes these from, too.
+_FALLBACKS: Final = ("fallbacks", "models", "context_window_fallbacks", "content_policy_fallbacks")
+_HOLDERS: Final = (EXTRA, "router_settings_override")
+_ELSEWHERE: Final = frozenset({*_FALLBACKS, *_HOLDERS})
 # Of more to fall back to, only the first are looked at: nobody falls back so often.
 _MAX_NAMES: Final = 16
+_TOO_LONG: Final = f"the request names a model by more than {MAX_ID} characters"
 _GEMINI_PREFIX: Final = "models/"
 
 
@@ -47,11 +52,12 @@ def names_of(body: Mapping[str, object], *, path: str, query: bytes, pattern: re
         in_body = None
     elif len(in_body) > MAX_ID:
         # It would be kept as long as its answer takes.
-        raise BadRequestError(f"the request names a model by more than {MAX_ID} characters")
-    if not query and in_path is None and _FALLBACKS[0] not in body and _FALLBACKS[1] not in body:
+        raise BadRequestError(_TOO_LONG)
+    if not query and in_path is None and _ELSEWHERE.isdisjoint(body):
         return _names_of_fields((in_body, (), ()))
     in_query = [value for name, value in _fields(query) if name == "model" and value]
-    named = [name for name in (in_path, None if is_its_place else in_body, *in_query) if name]
+    in_extra = _name_in_extra(body)
+    named = [name for name in (in_path, None if is_its_place else in_body, *in_query, in_extra) if name]
     # The one in the body first: names to fall back to must not push it out.
     maybe = [*([in_body] if is_its_place and in_body else ()), *_fallbacks(body)]
     model = named[0] if named else None
@@ -79,12 +85,33 @@ def _fields(query: bytes) -> Iterable[tuple[str, str]]:
     return parse_qsl(query.decode("latin-1"), errors="replace") if b"model" in query or b"%" in query else ()
 
 
+def _name_in_extra(body: Mapping[str, object]) -> str | None:
+    """The model that LiteLLM may send to the provider in place of the body's own."""
+    name = text_in(mapping_of(body.get(EXTRA)), "model")
+    if name is not None and len(name) > MAX_ID:
+        raise BadRequestError(_TOO_LONG)
+    return name
+
+
 def _fallbacks(body: Mapping[str, object]) -> Iterator[str]:
-    for field in _FALLBACKS:
-        for entry in list_of(body.get(field))[:_MAX_NAMES]:
-            name = entry if isinstance(entry, str) else text_in(mapping_of(entry), "model")
-            if name and len(name) <= MAX_ID:
-                yield name
+    for source in (body, *[mapping_of(body.get(holder)) for holder in _HOLDERS]):
+        for field in _FALLBACKS:
+            for name in _names_in(list_of(source.get(field))):
+                if len(name) <= MAX_ID:
+                    yield name
+
+
+def _names_in(entries: list[object]) -> Iterator[str]:
+    """The models of a list to fall back to: names, requests with one, and lists by the name that falls back."""
+    for entry in entries[:_MAX_NAMES]:
+        fields = mapping_of(entry)
+        if isinstance(entry, str):
+            yield entry
+        elif "model" in fields:
+            yield from filter(None, (text_in(fields, "model"),))
+        else:
+            for names in islice(fields.values(), _MAX_NAMES):
+                yield from (name for name in list_of(names)[:_MAX_NAMES] if isinstance(name, str) and name)
 
 
 def _others(model: str | None, names: Iterable[str], known: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from budget_middleware.apis.bodies.bad_request import BadRequestError
+from budget_middleware.apis.bodies.extra_body import DROPPED, EXTRA, sent_on
 from budget_middleware.apis.bodies.reading import PartialBody, mapping_of, whole_number
 
 
@@ -61,13 +62,13 @@ def clamp(api: str, raw: bytes, body: object, *, at_most: int) -> tuple[bytes, o
         changed.update(body | changes)
         # Of two fields with one name the last counts.
         return raw.rstrip().removesuffix(b"}") + b"," + json.dumps(changes).encode()[1:], changed
-    text = _with_changes(raw, body, changes)
+    text = with_changes(raw, body, changes)
     return (text, body | changes) if text is not None else None
 
 
 def _changes(maximum: _Maximum, body: Mapping[str, object], at_most: int) -> dict[str, object]:
     """The fields of the body that are to be others."""
-    changes: dict[str, object] = {}
+    changes = _changes_elsewhere(maximum, body, at_most) if EXTRA in body or DROPPED in body else {}
     is_named = False
     for holder in maximum.holders:
         fields = mapping_of(body.get(holder)) if holder else body
@@ -81,7 +82,22 @@ def _changes(maximum: _Maximum, body: Mapping[str, object], at_most: int) -> dic
     holder, name = maximum.holders[0], maximum.names[0]
     if name == "max_tokens" and _BY_THE_NEWER_NAME.search(str(body.get("model"))):
         name = "max_completion_tokens"
-    return {holder: {**mapping_of(body.get(holder)), name: at_most}} if holder else {name: at_most}
+    changes |= {holder: {**mapping_of(body.get(holder)), name: at_most}} if holder else {name: at_most}
+    return changes
+
+
+def _changes_elsewhere(maximum: _Maximum, body: Mapping[str, object], at_most: int) -> dict[str, object]:
+    """The same of the maxima that a gateway sends on in place of the body's, or is told to leave out."""
+    if "" not in maximum.holders:
+        return {}
+    changes: dict[str, object] = {}
+    extra = mapping_of(body.get(EXTRA))
+    lowered = {name: at_most for name in maximum.names if name in extra and _is_above(extra, name, at_most)}
+    if lowered:
+        changes[EXTRA] = {**extra, **lowered}
+    for name in maximum.names:
+        changes |= sent_on({**body, **changes}, name)
+    return changes
 
 
 def _is_above(fields: Mapping[str, object], name: str, at_most: int) -> bool:
@@ -93,7 +109,7 @@ def _is_above(fields: Mapping[str, object], name: str, at_most: int) -> bool:
     return number is None or number > at_most
 
 
-def _with_changes(raw: bytes, body: Mapping[str, object], changes: Mapping[str, object]) -> bytes | None:
+def with_changes(raw: bytes, body: Mapping[str, object], changes: Mapping[str, object]) -> bytes | None:
     """The body with the changes; all other values as they are written, if they can be told apart."""
     try:
         return msgspec.json.encode({**_TOP_LEVEL.decode(raw), **changes})

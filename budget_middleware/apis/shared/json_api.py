@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
+from budget_middleware.apis.bodies.extra_body import DROPPED, EXTRA, as_sent_on
 from budget_middleware.apis.bodies.reading import (
     UNREADABLE,
     PartialBody,
@@ -75,7 +76,8 @@ class JsonApi:
                 # It may be compressed, or longer than was read.
                 hides_input=True,
             )
-        ask = self.read_ask(body, path=path, n_bytes=n_bytes)
+        sent = as_sent_on(body) if EXTRA in body or DROPPED in body else body
+        ask = self.read_ask(sent, path=path, n_bytes=n_bytes)
         ask.model, ask.other_models, ask.maybe_models = names_of(body, path=path, query=query, pattern=self.path)
         if isinstance(body, PartialBody):
             return replace(
