@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.answers.answer_reader import AnswerReader
 from budget_middleware.apis.protocol.base import Api
+from budget_middleware.apis.streams.framing import is_event_stream
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.costs.charges import End, OnAbort
 from budget_middleware.headers import Headers
@@ -46,7 +47,6 @@ from budget_middleware.request.settlement import Settlement
 from budget_middleware.request.stopping import LimitStop, is_caused_by_stop
 from budget_middleware.settings import Settings
 
-_EVENT_STREAM: Final = b"text/event-stream"
 # Python 3.11 takes ten times as long to find the member of an enum as a global.
 _COMPLETE: Final = End.COMPLETE
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
@@ -209,7 +209,7 @@ class Exchange:
             if inner.is_guarded:
                 self._inner, headers = inner, without_guards_headers(headers)
         self._held_start = {**message, "headers": headers}
-        if by_name.get(b"content-type", b"").strip().lower().startswith(_EVENT_STREAM):
+        if is_event_stream(by_name):
             return True
         # A stream's headers are sent before its cost is known.
         cost = by_name.get(self._settings.cost_header.encode())

@@ -23,6 +23,7 @@ from budget_middleware.apis.openai.responses import OpenAIResponses
 from budget_middleware.apis.protocol.base import Api
 from budget_middleware.apis.protocol.seen import Seen
 from budget_middleware.apis.routes.paths import ends_in
+from budget_middleware.apis.streams.framing import is_event_stream
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.costs.charges import USAGE, Charge
 from budget_middleware.core.costs.outcome import Outcome
@@ -31,7 +32,7 @@ from budget_middleware.core.verbs import Finalize
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
 from budget_middleware.request.bodies.field_masks import in_one_piece, without_field_mask
-from budget_middleware.request.jobs.plain_answers import LeavingClient, is_event_stream
+from budget_middleware.request.jobs.plain_answers import LeavingClient
 from budget_middleware.request.jobs.stored_answers import bill_of_look, correct_broken_off
 from budget_middleware.telemetry import LazyAttributes
 

@@ -9,12 +9,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from budget_middleware.apis.bodies.bounded_answer import is_heavy
 from budget_middleware.apis.bodies.inflater import Inflater
 from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
+from budget_middleware.apis.streams.framing import is_event_stream
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.bodies.field_masks import in_one_piece
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 
 _OK: Final = 200
-_EVENT_STREAM: Final = b"text/event-stream"
 _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 _READABLE: Final = _GZIP | {b"", b"identity"}
 # It is inflated in small pieces, none of which is kept.
@@ -124,11 +124,6 @@ class LeavingClient:
                 raise
             # As some servers say that it has gone.
             self._is_gone = True
-
-
-def is_event_stream(headers: HeaderTable) -> bool:
-    """Whether an answer comes as events, as long as it takes."""
-    return headers.get(b"content-type", b"").lower().startswith(_EVENT_STREAM)
 
 
 class KeptAnswer:

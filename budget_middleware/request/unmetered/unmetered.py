@@ -71,11 +71,11 @@ class UnmeteredRequests:
         if refusal is None:
             await self._app(scope, receive, send)
             return
-        self._count(str(refusal.reason))
         if scope["type"] == "websocket":
+            _count(self._ledger, str(refusal.reason))
             await refuse_handshake(_api_of(route, scope), refusal, scope, receive=receive, send=send)
-            return
-        await send_refusal(_api_of(route, scope), refusal, send, headers=retry_headers(refusal.reason, call_s=0))
+        else:
+            await _refuse(refusal, route, scope, send, ledger=self._ledger)
 
     def _decide(self, route: Route, scope: Scope) -> Refusal | None:
         if route.kind is RouteKind.UNCLEAR and self._enforces:
@@ -86,14 +86,14 @@ class UnmeteredRequests:
         if method != _WEBSOCKET and meant_methods(scope) <= _COSTS_NOTHING:
             return None
         if route.kind is RouteKind.FREE and method != _WEBSOCKET:
-            self._count("free")
+            _count(self._ledger, "free")
             return None
         if route.kind is RouteKind.EXEMPT:
-            self._count("unmetered")
+            _count(self._ledger, "unmetered")
             return None
         template = template_of(scope["path"])
         if not self._refuses:
-            self._count("unmetered")
+            _count(self._ledger, "unmetered")
             self._report_passed(method, template)
             return None
         self._log_refused(method, template)
@@ -102,9 +102,6 @@ class UnmeteredRequests:
             reason=Reason.UNMETERED,
             message=f"{method} {template} is on no metered route, and BUDGET_UNMETERED=refuse.",
         )
-
-    def _count(self, status: str) -> None:
-        self._ledger.telemetry.metrics.count_request(status=status, model="other")
 
     def _report_passed(self, method: str, template: str) -> None:
         if self._ledger.add_note(Topic.UNMETERED, template if method == "POST" else f"{method} {template}"):
@@ -121,9 +118,16 @@ class UnmeteredRequests:
 
 async def refuse_unclear(scope: Scope, send: Send, *, ledger: Ledger) -> None:
     """Refuse a request that may be answered as if it were another one."""
-    ledger.telemetry.metrics.count_request(status=str(UNCLEAR_PATH.reason), model="other")
-    api = _api_of(Route(RouteKind.UNCLEAR, scope["path"]), scope)
-    await send_refusal(api, UNCLEAR_PATH, send, headers=retry_headers(UNCLEAR_PATH.reason, call_s=0))
+    await _refuse(UNCLEAR_PATH, Route(RouteKind.UNCLEAR, scope["path"]), scope, send, ledger=ledger)
+
+
+async def _refuse(refusal: Refusal, route: Route, scope: Scope, send: Send, *, ledger: Ledger) -> None:
+    _count(ledger, str(refusal.reason))
+    await send_refusal(_api_of(route, scope), refusal, send, headers=retry_headers(refusal.reason, call_s=0))
+
+
+def _count(ledger: Ledger, status: str) -> None:
+    ledger.telemetry.metrics.count_request(status=status, model="other")
 
 
 def template_of(path: str) -> str:
