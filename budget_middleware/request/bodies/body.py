@@ -19,6 +19,7 @@ from starlette.types import Message, Receive
 
 from budget_middleware.apis.bodies.bad_request import BadRequestError
 from budget_middleware.apis.bodies.bounded_json import UNWEIGHED_BYTES, TooManyValuesError, parse_in_steps
+from budget_middleware.apis.bodies.charsets import is_read_as_utf8
 from budget_middleware.apis.bodies.form import FormReader, UnclearFormError, boundary_of, is_urlencoded
 from budget_middleware.apis.bodies.inflating import CannotInflateError, codings_of, inflate
 from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
@@ -70,6 +71,7 @@ class RequestBody:
         # Few are forms, and all types of forms have that word in them.
         name = b"content-type"
         content_type = headers.joined(name) if headers.repeated else headers.get(name, b"").lower()
+        self._content_type = content_type
         self._may_be_form = b"form" in content_type
         announced = headers.get(b"content-length", b"")
         # int() would take signs, underscores and other alphabets' digits.
@@ -194,6 +196,8 @@ class RequestBody:
 
     async def _understand(self, form: FormReader | None) -> None:
         """Set `document` to what a whole body says."""
+        if b"charset" in self._content_type and not is_read_as_utf8(self._content_type):
+            raise BadRequestError("the content-type of the request names a charset that is not read here; send UTF-8")
         if len(self._messages) > 1:
             self._messages = deque((b"".join(self._messages),))
         self.text = self._messages[0] if self._messages else b""
