@@ -22,9 +22,9 @@ _CURSOR_CHARS_MAX: Final = 4_000
 _Row = TypeVar("_Row")
 
 
-def answer(value: Any, *, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
+def answer(value: Any, *, headers: Mapping[str, str] | None = None) -> Response:
     """A row of operations, or whatever holds rows, as every face says it in JSON."""
-    return JSONResponse(as_json(value), status, headers=headers)
+    return JSONResponse(as_json(value), headers=headers)
 
 
 def page(items: Sequence[Any], next_: Sequence[Any] | Mapping[str, Any] | None, **more: Any) -> Response:

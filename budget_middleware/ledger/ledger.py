@@ -116,15 +116,13 @@ class Ledger(LedgerParts):
 
     # Endings. See `endings` for the two doors.
 
-    def finalize(
-        self, hold: Hold, *, actual: Amounts, reason: str = "", attributes: LazyAttributes = dict, bill: str = ""
-    ) -> AnswerFuture:
+    def finalize(self, hold: Hold, *, actual: Amounts, reason: str = "", bill: str = "") -> AnswerFuture:
         """Book the actual cost, whatever became of the reservation. The packed bill goes into the journal with it.
 
         It begins at once, in a task of the ledger's own; to wait for it, await what this returns.
         """
         verb = Finalize(hold.id, hold.targets, hold.counted(actual), reason=reason, wants_entries=False, bill=bill)
-        return self._endings.begin(hold, verb, attributes)
+        return self._endings.begin(hold, verb)
 
     def release(self, hold: Hold, *, reason: str = "") -> AnswerFuture:
         """Give the hold back and book nothing; otherwise as `finalize`."""

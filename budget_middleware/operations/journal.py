@@ -79,15 +79,8 @@ def _rows(entries: Sequence[Entry], trace_url: str | None) -> tuple[LinkedEntryR
     return tuple(linked_entry_row(entry, trace_url) for entry in entries)
 
 
-async def journal_steps(store: Store, *, after_seq: int = 0) -> AsyncGenerator[list[Entry], None]:
-    """The entries of each verb, from those after a seq up to the last one now: the oldest of each journal first."""
-    for name, journal in (await journals_of(store)).items():
-        async for step in steps_in(journal, name, after_seq=after_seq):
-            yield step
-
-
 async def steps_in(journal: Store, name: str, *, after_seq: int) -> AsyncGenerator[list[Entry], None]:
-    """The same of one journal, by the name of its shard."""
+    """The entries of each verb in one journal, by the name of its shard: from those after a seq to the last one now."""
     step: list[Entry] = []
     async for page in pages_of(journal, name, after_seq=after_seq):
         # A page may end within what one verb wrote.

@@ -110,18 +110,16 @@ class PriceBook:
         found = self.find(name)
         return found is not None and found.source in _OPERATORS and UsageClass.CALL in found.rates.by_unit
 
-    def price_of_job(
-        self, kind: JobKind, model: str, *, provider: str = "", moment: Moment | None = None
-    ) -> Rates | None:
+    def price_of_job(self, kind: JobKind, model: str, *, provider: str = "") -> Rates | None:
         """What a job of a kind costs with a model; None for one that nobody sells.
 
         It is the operator's price of the two (`videos/sora-2`), else the price of the model, else the operator's of the
         kind; so is what is held at most. The name stays that of the model, whose limits bind.
         """
-        sold = self.find(model, provider=provider, moment=moment) if model else None
-        of_both = self._set_by_operator(f"{kind}/{model}", moment) if model else None
+        sold = self.find(model, provider=provider) if model else None
+        of_both = self._set_by_operator(f"{kind}/{model}") if model else None
         of_model = sold.rates if sold else None
-        in_order = [rates for rates in (of_both, of_model, self._set_by_operator(kind, moment)) if rates]
+        in_order = [rates for rates in (of_both, of_model, self._set_by_operator(kind)) if rates]
         priced = next((rates for rates in in_order if not rates.by_unit.keys().isdisjoint(JOB_UNITS)), None)
         most = next((rates.hold_at_most_nanos for rates in in_order if rates.hold_at_most_nanos is not None), None)
         if priced is None and most is None:
@@ -129,8 +127,8 @@ class PriceBook:
         rates = priced or Rates(model="", by_unit={})
         return replace(rates, model=sold.rates.model if sold else model, hold_at_most_nanos=most)
 
-    def _set_by_operator(self, name: str, moment: Moment | None) -> Rates | None:
-        found = self.find(name, moment=moment)
+    def _set_by_operator(self, name: str) -> Rates | None:
+        found = self.find(name)
         return found.rates if found is not None and found.source in _OPERATORS else None
 
     def priced_calls(self, name: str) -> tuple[str, ...]:

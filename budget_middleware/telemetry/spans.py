@@ -171,7 +171,7 @@ class Spans:
             self._tracer.start_span(name, context=verb.context, kind=_INTERNAL, attributes=attributes()).end()
 
     @harmless
-    def record_entries(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
+    def record_entries(self, verb: VerbSpan, entries: Sequence[Entry]) -> None:
         """Record each journal entry that ``verb``'s call wrote, once; best before the verb's span ends."""
         recorded, unrecorded = verb.recorded, entries
         if recorded:
@@ -183,7 +183,7 @@ class Spans:
         if not verb.is_recording:
             return
         verb.recorded = (*recorded, *unrecorded)
-        op, ended_ns = verb.op, ended_ns or time.time_ns()
+        op, ended_ns = verb.op, time.time_ns()
         if expired and op is not _EXPIRE:
             self._record_swept(verb, expired, ended_ns)
         own = [entry for entry in unrecorded if entry.op is op or _is_undone(entry, verb)]

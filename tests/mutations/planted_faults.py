@@ -1448,8 +1448,8 @@ FAULTS = (
     Fault(
         "the operator's price of a kind comes before that of the model",
         "prices/book.py",
-        "for rates in (of_both, of_model, self._set_by_operator(kind, moment)) if rates",
-        "for rates in (self._set_by_operator(kind, moment), of_both, of_model) if rates",
+        "for rates in (of_both, of_model, self._set_by_operator(kind)) if rates",
+        "for rates in (self._set_by_operator(kind), of_both, of_model) if rates",
     ),
     Fault(
         "the videos of others are held",

@@ -13,11 +13,12 @@ from budget_middleware.operations.doctor.finding import Health
 from budget_middleware.operations.doctor.journal import journal_findings
 from budget_middleware.operations.doctor.shards import shards_findings
 from budget_middleware.operations.doctor.store import store_findings
-from budget_middleware.operations.journal import follow_journal, journal_steps, latest_entries
+from budget_middleware.operations.journal import follow_journal, latest_entries, steps_in
 from budget_middleware.operations.reservation_explanation import explain_reservation
 from budget_middleware.operations.values import as_json
 from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import WrongServer
+from budget_middleware.stores.journals import journals_of
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import MAIN, ShardMap
 from budget_middleware.stores.sharded.store import ShardedStore
@@ -70,7 +71,11 @@ async def test_entries_name_their_shard_and_stand_in_the_order_of_time(context: 
 
 
 async def test_each_verb_is_a_step_of_each_shard(context: OperatorContext):
-    steps = [(step[0].shard, step[0].status) async for step in journal_steps(context.store)]
+    steps = [
+        (step[0].shard, step[0].status)
+        for name, journal in (await journals_of(context.store)).items()
+        async for step in steps_in(journal, name, after_seq=0)
+    ]
     assert sorted(steps) == sorted(
         (shard, status) for shard in (OWN, MAIN) for status in ("reserved", "finalized", "reserved")
     )

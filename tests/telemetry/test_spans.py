@@ -20,6 +20,7 @@ from opentelemetry.trace import StatusCode
 
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Finalize
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Hold, Ledger
 from budget_middleware.ledger.expiries import SWEPT_AT_ONCE
@@ -41,9 +42,8 @@ LIMITS = "key=1/month; key=0.5/day; global=3/day"
 async def test_a_request_in_four_spans(base: Store, spans: Spans, ledger: Ledger):
     held = hold("0.60", attributes=lambda: {"gen_ai.request.model": "m"})
     await ledger.reserve(held)
-    await ledger.finalize(
-        held, actual=Amounts(usd=nanos("0.10")), reason="usage", attributes=lambda: {"gen_ai.response.model": "n"}
-    )
+    ending = Finalize(held.id, held.targets, Amounts(usd=nanos("0.10")), reason="usage", wants_entries=False)
+    await ledger.begin_ending(held, ending, attributes=lambda: {"gen_ai.response.model": "n"})
     await prove(base, spans())
     reserve, finalize = only(spans(), "budget.reserve"), only(spans(), "budget.finalize")
     assert dict(reserve.attributes or {}) == {

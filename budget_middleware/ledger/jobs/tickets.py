@@ -34,7 +34,6 @@ from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import NO_ANSWER
-from budget_middleware.telemetry import LazyAttributes
 
 VERSION = 1
 KEPT_LONGER_MS = 86_400_000
@@ -177,9 +176,7 @@ class Tickets:
         self.closed.add_ended(name)
         return None
 
-    def book(
-        self, found: OpenTicket, actual: Amounts, *, reason: str, bill: str = "", attributes: LazyAttributes = dict
-    ) -> AnswerFuture:
+    def book(self, found: OpenTicket, actual: Amounts, *, reason: str, bill: str = "") -> AnswerFuture:
         """Book what the job has cost on the counters of whoever created it, however often this is asked for.
 
         It begins at once, in a task of the ledger's own.
@@ -188,7 +185,7 @@ class Tickets:
         why = f"{reason}, job {found.ticket.job}"
         # By its entries this worker hears of alerts, though it knows none of the job's limits.
         verb = Finalize(hold.id, hold.targets, hold.counted(actual), reason=why, wants_entries=True, bill=bill)
-        return self._endings.begin(hold, verb, attributes)
+        return self._endings.begin(hold, verb)
 
     def note_expired(self, entries: Sequence[Entry]) -> None:
         """Look whether what a call of the store has expired in passing are tickets whose charge is to be corrected."""

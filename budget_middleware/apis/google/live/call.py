@@ -97,9 +97,9 @@ def heard_tokens(blob: object) -> int:
     return _tokens_of_sound(blob, hz=_IN_HZ, tokens_per_s=IN_TOKENS_PER_S)
 
 
-def usage_of(message: Mapping[str, object], *, media: str = "") -> Usage | None:
+def usage_of(message: Mapping[str, object]) -> Usage | None:
     """The usage that a message of the server reports, if it does."""
-    seen = Seen(media=media)
+    seen = Seen()
     _read_usage(mapping_of(field_of(message, "usageMetadata")), seen)
     return seen.usage
 
