@@ -58,6 +58,33 @@ async def test_the_mode_of_a_conversation(memory, name):
     assert await booked(memory, path_of(model), json_answer(conversed(**told)), **asked) == spent
 
 
+INVOKED = {
+    "priority": ({"service_tier": "priority"}, "0.00196"),
+    "priority that was not to be had": ({"service_tier": "default"}, "0.00112"),
+    "flex": ({"service_tier": "flex"}, "0.00056"),
+    "latency optimized": ({"performanceconfig_latency": "optimized"}, "0.0014"),
+    "the standard latency": ({"performanceconfig_latency": "standard"}, "0.00112"),
+}
+
+
+@pytest.mark.parametrize("name", INVOKED)
+async def test_the_mode_of_an_invocation_is_in_its_headers(memory, name):
+    """Where its client has asked for it, too: the body is the model's own."""
+    told, spent = INVOKED[name]
+    assert await booked(memory, path_of(NOVA, "invoke"), with_headers(conversed(), **told)) == spent
+
+
+async def test_the_mode_of_a_stream_that_is_invoked_is_in_its_headers(memory):
+    begin, *rest = frames(
+        wrapped({"contentBlockDelta": {"delta": {"text": "hello"}, "contentBlockIndex": 0}}),
+        wrapped({"messageStop": {"stopReason": "end_turn"}}),
+        wrapped({"metadata": {"usage": {"inputTokens": 1000, "outputTokens": 100}, "metrics": {}}}),
+    )
+    headers = [*begin["headers"], (b"X-Amzn-Bedrock-Service-Tier", b"priority")]
+    answer = ({**begin, "headers": headers}, *rest)
+    assert await booked(memory, path_of(NOVA, "invoke-with-response-stream"), answer) == "0.00196"
+
+
 async def test_the_mode_that_ends_a_stream(memory):
     answer = frames(
         {"delta": {"text": "hello"}, "contentBlockIndex": 0},

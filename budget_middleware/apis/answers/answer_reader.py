@@ -33,7 +33,7 @@ from typing import Final
 
 from budget_middleware.apis.answers.event_reader import EventReader
 from budget_middleware.apis.answers.served_model import NAMING_HEADERS, has_fallen_back, served_model_in
-from budget_middleware.apis.aws.usage import USAGE_HEADER, usage_in_headers
+from budget_middleware.apis.aws.usage import MODE_HEADERS, USAGE_HEADER, modes_in_headers, usage_in_headers
 from budget_middleware.apis.bodies.bounded_answer import is_heavy, lightened
 from budget_middleware.apis.bodies.inflater import Inflater
 from budget_middleware.apis.bodies.reading import UNREADABLE, parse_body
@@ -64,7 +64,7 @@ _CACHE_HEADERS: Final = frozenset({
     *(_CACHE_KEY, b"x-openrouter-cache-status", b"x-portkey-cache-status", b"cf-aig-cache-status", b"helicone-cache")
 })  # fmt: skip
 # Most answers have none of these.
-_TELLING_HEADERS: Final = _CACHE_HEADERS | NAMING_HEADERS | {USAGE_HEADER, b"location"}
+_TELLING_HEADERS: Final = _CACHE_HEADERS | NAMING_HEADERS | MODE_HEADERS | {USAGE_HEADER, b"location"}
 _HITS: Final = frozenset({b"hit", b"semantic hit"})
 
 
@@ -111,6 +111,7 @@ class AnswerReader:
             return headers
         if says_more:
             self.seen.header_usage = usage_in_headers(self.headers)
+            self.seen.modes = modes_in_headers(self.headers)
             self.seen.served_model = served_model_in(self.headers)
             self.seen.has_fallen_back = has_fallen_back(self.headers)
             if isinstance(self._api, BatchApi) and b"location" in self.headers:

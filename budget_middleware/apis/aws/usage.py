@@ -1,5 +1,6 @@
 """The usage that Bedrock reports: in JSON by the names of each model, and in the headers of an invocation."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,6 +19,11 @@ _TOTALS: Final = (
 _HEADER: Final = b"x-amzn-bedrock-%b-token-count"
 USAGE_HEADER: Final = _HEADER % b"input"
 """Without it there is no usage in the headers."""
+_TIER: Final = b"x-amzn-bedrock-service-tier"
+_LATENCY: Final = b"x-amzn-bedrock-performanceconfig-latency"
+MODE_HEADERS: Final = frozenset({_TIER, _LATENCY})
+"""Those in which an invocation tells in which mode it was served."""
+_MODE: Final = re.compile(rb"[a-z]{1,40}")
 _MOST_DIGITS: Final = 19
 
 
@@ -64,6 +70,12 @@ def usage_in_headers(headers: HeaderTable) -> Usage | None:
         cached_input_tokens=cached or 0,
         cache_write_tokens=written or 0,
     )
+
+
+def modes_in_headers(headers: HeaderTable) -> tuple[str, ...]:
+    """The service tier of an invocation, and whether its latency was optimized: clients ask for it in headers, too."""
+    tier, latency = (headers.get(name, b"").strip().lower() for name in (_TIER, _LATENCY))
+    return tuple(mode.decode() for mode in (tier, latency) if _MODE.fullmatch(mode) and mode != b"standard")
 
 
 def _number(text: bytes) -> int | None:
