@@ -130,11 +130,12 @@ class Admission:
         return decided
 
     def _unless_gone_or_unpriced(self, admitted: Admitted, body: BodyRead) -> Admitted | Refused:
+        """What becomes of a hold whose client has left meanwhile, or else whose model has no price."""
         hold, quote = admitted.hold, admitted.quote
         if body.is_client_gone:
             self._ledger.release(hold, reason="the client left while it waited")
             return _LEFT
-        if (quote.rates is None or quote.unpriced_model) and self._refuses_unpriced(hold, quote):
+        if self._refuses_unpriced(hold, quote):
             self._ledger.abandon(hold, reason="unpriced")
             return _refused(400, Reason.UNKNOWN_MODEL, unknown_model_message(quote, why_unread=body.why_unread))
         return admitted

@@ -100,7 +100,8 @@ class Exchange:
             raise
         except BaseException as error:
             await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)
-            if self._limit_stop is None or not (self._limit_stop.has_stopped and is_caused_by_stop(error)):
+            is_our_stop = self._limit_stop is not None and self._limit_stop.has_stopped and is_caused_by_stop(error)
+            if not is_our_stop:
                 raise
         if self._settlement.charge is None:
             # A client that leaves shows up as an ordinary return without a last message.
@@ -160,6 +161,7 @@ class Exchange:
         if self._held_start is not None:
             await self._send(self._released_start(answer), message)
             return
+        # As `_send` does it, with one coroutine less for each chunk.
         self._hold.waits_since_s = monotonic()
         try:
             await self._server_send(message)

@@ -1901,8 +1901,8 @@ FAULTS = (
     Fault(
         "an ending asks for no entries, so its alerts are never told",
         "ledger/endings/owed.py",
-        "wants_entries = span.is_recording or (",
-        "wants_entries = span.is_recording and (",
+        "wants_entries = span.is_recording or any(",
+        "wants_entries = span.is_recording and any(",
     ),
     Fault(
         "the limit that would have been enough is that of the last sum in Lua",

@@ -126,7 +126,7 @@ class Endings:
     def _continue_in_task(self, owed: OwedEnding, error: BaseException, wait: Wait) -> AnswerFuture:
         """After a first attempt in the caller's task that got no answer."""
         owed.waiter = asyncio.get_running_loop().create_future()
-        if self._should_retry(owed, error, wait):
+        if self._prepare_retry(owed, error, wait):
             # The caller was cancelled, which says nothing about the store or the loop.
             is_callers_own, owed.is_last = owed.is_last, False
             self._tasks.spawn(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.wake_waiter)
@@ -184,7 +184,7 @@ class Endings:
                 with wait:
                     answer = await self._attempt(owed)
             except _UNANSWERED as error:
-                if not self._should_retry(owed, error, wait):
+                if not self._prepare_retry(owed, error, wait):
                     return
             else:
                 self._complete(owed, answer)
@@ -199,8 +199,8 @@ class Endings:
         verb = owed.ending if is_plain else owed.verb_to_send()
         return owed.call.ask(self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb))
 
-    def _should_retry(self, owed: OwedEnding, error: BaseException, wait: Wait) -> bool:
-        """After an attempt that got no answer: whether there is to be another one."""
+    def _prepare_retry(self, owed: OwedEnding, error: BaseException, wait: Wait) -> bool:
+        """After an attempt that got no answer: spool it, report it; False if there is to be no other one."""
         if isinstance(error, StoreAway):
             owed.wake_waiter()
         elif not owed.was_tried:

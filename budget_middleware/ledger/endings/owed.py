@@ -17,7 +17,7 @@ from budget_middleware.ledger.calls.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.calls.verb_call import VerbCall
 from budget_middleware.ledger.endings.spool_lines import SpooledEnding, now_ms
 from budget_middleware.ledger.holds.hold import Hold
-from budget_middleware.telemetry import SILENT, LazyAttributes, names
+from budget_middleware.telemetry import LazyAttributes, names
 from budget_middleware.telemetry.names import Attributes
 from budget_middleware.telemetry.traceparent import log_ids
 
@@ -67,15 +67,12 @@ class OwedEnding(Struct, eq=False):
         return log_ids(self.ending.id, self.call.span.trace)
 
     def verb_to_send(self) -> Ending:
-        """The verb to send; at once, and with nobody recording, it is the one that was made."""
-        span = self.call.span
-        watches = self.hold.watches
+        """The verb to send, where it is not the one that was made: it is late, or somebody records what it changes."""
+        span, watches = self.call.span, self.hold.watches
         if watches:
             # Only entries say exactly what an ending changed, and on that its alerts hang.
             self.call.watches = watches
-        wants_entries = span.is_recording or (bool(watches) and any(watch.thresholds for watch in watches))
-        if span is SILENT and not (self.was_tried or wants_entries):
-            return self.ending
+        wants_entries = span.is_recording or any(watch.thresholds for watch in watches)
         return replace(self.ending, age_ms=self._age_ms(), trace=span.trace, wants_entries=wants_entries)
 
     def wake_waiter(self, answer: Answer | None = None) -> None:
