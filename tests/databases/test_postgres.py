@@ -2,7 +2,8 @@
 
 import asyncio
 import importlib.util
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -121,13 +122,13 @@ async def test_who_may_not_make_tables_is_told(postgres: PostgresServer, databas
     run_sql(postgres.url(), f'create role "{namespace}" login')
     async with await connect(postgres.url(namespace, user=namespace), timeout_s=5) as connection:
         with pytest.raises(DatabaseFault, match="lacks rights"):
-            await migrate(connection, "ledger", STEPS)
+            await migrate(connection, "ledger", STEPS, timeout_s=10)
 
 
 async def test_of_many_that_migrate_at_once_one_does(database: str):
     async def lead() -> None:
         async with await connect(database, timeout_s=10) as connection:
-            await migrate(connection, "ledger", STEPS)
+            await migrate(connection, "ledger", STEPS, timeout_s=10)
 
     await asyncio.gather(*[lead() for _ in range(4)])
     assert run_sql(database, "select id from things") == [(7,)]
@@ -136,23 +137,23 @@ async def test_of_many_that_migrate_at_once_one_does(database: str):
 
 async def test_a_database_is_led_on_from_where_it_is(database: str):
     async with await connect(database, timeout_s=10) as connection:
-        await migrate(connection, "ledger", STEPS[:1])
+        await migrate(connection, "ledger", STEPS[:1], timeout_s=10)
         assert run_sql(database, "select count(*) from things") == [(0,)]
-        await migrate(connection, "ledger", STEPS)
+        await migrate(connection, "ledger", STEPS, timeout_s=10)
     assert run_sql(database, "select count(*) from things") == [(1,)]
 
 
 async def test_a_newer_schema_is_refused(database: str):
     async with await connect(database, timeout_s=10) as connection:
-        await migrate(connection, "ledger", STEPS)
+        await migrate(connection, "ledger", STEPS, timeout_s=10)
         with pytest.raises(NewerSchema, match="schema 2; this one knows up to 1"):
-            await migrate(connection, "ledger", STEPS[:1])
+            await migrate(connection, "ledger", STEPS[:1], timeout_s=10)
 
 
 async def test_a_step_that_fails_leaves_nothing(database: str):
     async with await connect(database, timeout_s=10) as connection:
         with pytest.raises(DatabaseFault):
-            await migrate(connection, "ledger", [*STEPS, ["insert into things values (7)"]])
+            await migrate(connection, "ledger", [*STEPS, ["insert into things values (7)"]], timeout_s=10)
     assert run_sql(database, "select to_regclass('things')") == [(None,)]
 
 
@@ -248,6 +249,59 @@ async def test_a_silent_server_is_given_up_after_the_time_out(own_postgres: Post
             await connect(own_postgres.url(), timeout_s=0.3)
     finally:
         own_postgres.resume()
+
+
+@asynccontextmanager
+async def silent_at(word: bytes, server: PostgresServer, folder: Path) -> AsyncIterator[str]:
+    """The URL of a server that says nothing more once a statement has this word."""
+
+    writers: list[asyncio.StreamWriter] = []
+    passing: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_unix_connection(str(server.folder / ".s.PGSQL.5432"))
+        writers.extend((writer, server_writer))
+        passing.append(asyncio.create_task(_pass_on(reader, server_writer, until=word)))
+        passing.append(asyncio.create_task(_pass_on(server_reader, writer)))
+
+    async with await asyncio.start_unix_server(serve, str(folder / ".s.PGSQL.5432")):
+        yield f"postgresql://postgres@/postgres?host={folder}"
+        for each in writers:
+            each.close()
+        await asyncio.gather(*passing, return_exceptions=True)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, until: bytes | None = None) -> None:
+    is_silent = False
+    while data := await reader.read(65_536):
+        is_silent = is_silent or (until is not None and until in data)
+        if not is_silent:
+            writer.write(data)
+
+
+# The driver would ask a silent server to cancel what it was asked, and wait for that for seconds.
+
+
+async def test_a_server_that_falls_silent_once_it_has_let_us_in_is_given_up_too(
+    postgres: PostgresServer, tmp_path: Path
+):
+    async with silent_at(b"set_config", postgres, tmp_path) as url, asyncio.timeout(4):
+        with pytest.raises(DatabaseAway, match=r"no connection within 0\.3 s"):
+            await connect(url, timeout_s=0.3)
+
+
+async def test_one_that_does_not_say_how_far_its_tables_are_is_given_up_too(postgres: PostgresServer, tmp_path: Path):
+    async with silent_at(b"to_regclass", postgres, tmp_path) as url, asyncio.timeout(4):
+        connection = await connect(url, timeout_s=5)
+        with pytest.raises(DatabaseAway, match="how far its tables are"):
+            await migrate(connection, "ledger", STEPS, timeout_s=0.3)
+
+
+async def test_who_is_cancelled_meanwhile_goes_at_once(postgres: PostgresServer, tmp_path: Path):
+    async with silent_at(b"set_config", postgres, tmp_path) as url, asyncio.timeout(4):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await connect(url, timeout_s=60)
 
 
 async def test_a_statement_ends_at_the_server_too(postgres: PostgresServer):

@@ -3031,6 +3031,18 @@ FAULTS = (
         "                    pass\n",
     ),
     Fault(
+        "a silent Postgres is asked to cancel what it was asked",
+        "databases/postgres/dialing.py",
+        "            return await asyncio.shield(working)\n",
+        "            return await working\n",
+    ),
+    Fault(
+        "how far the tables of a silent Postgres are is waited for",
+        "databases/postgres/migrating.py",
+        "until_s=clock_s() + timeout_s)",
+        "until_s=clock_s() + LONGEST_S)",
+    ),
+    Fault(
         "a fork gives back a lock that a thread still holds",
         "databases/forks.py",
         "    if is_taken:\n        _taken.append(lock)\n",

@@ -17,6 +17,7 @@ from budget_middleware.stores.sql import postgres_driver
 from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.postgres_tables import TABLES
 from tests.databases.postgres_server import PostgresServer
+from tests.databases.test_postgres import silent_at
 from tests.stores.audit import audit
 from tests.stores.verbs import LASTING, finalize, reserve
 
@@ -235,3 +236,17 @@ async def test_the_tables_have_the_columns_that_are_written(postgres, namespace:
 def test_a_full_disk_is_named():
     fault = fault_of_state("53100", 'could not extend file "base/5/1": No space left on device')
     assert "the disk of the database is full" in str(fault)
+
+
+@pytest.mark.parametrize("word", [b"set_config", b"to_regclass"])
+async def test_a_server_that_falls_silent_while_a_worker_connects_is_away(
+    postgres: PostgresServer, namespace: str, tmp_path: Path, word: bytes
+):
+    """Within the time-out, however far the worker has come: else it would serve nobody until TCP gives up."""
+    async with silent_at(word, postgres, tmp_path) as url, asyncio.timeout(4):
+        store = PostgresStore(url, namespace=namespace, timeout_s=0.3)
+        for ask in (store.head, partial(store.reserve, reserve("r1", "0.002", LASTING)), store.limits):
+            with pytest.raises(StoreUnavailable):
+                await ask()
+            assert store.is_silent()
+        await store.aclose()

@@ -2,8 +2,14 @@
 
 import asyncio
 import importlib.util
+import math
+import os
 import re
-from typing import TYPE_CHECKING, Any, Final
+import socket
+from collections.abc import Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from budget_middleware.databases.errors import DatabaseAway, DatabaseFault
@@ -12,6 +18,8 @@ from budget_middleware.databases.urls import options_of
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
+
+_T = TypeVar("_T")
 
 ACCEPTED: Final = "accepted: postgresql://USER:PASSWORD@HOST:PORT/NAME"
 EXTRA: Final = 'pip install "budget-middleware[postgres]"'
@@ -83,29 +91,54 @@ async def connect(url: str, *, timeout_s: float, for_reading: bool = False) -> "
     if for_reading:
         del options["target_session_attrs"]
     named = {name: value for name, value in options.items() if name not in options_of(url)}
+    until_s = asyncio.get_running_loop().time() + timeout_s
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout_at(until_s):
             connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **named)
-            await _set_up(connection, timeout_s=timeout_s)
-            return connection
+        await answered(connection, _set_up(connection, timeout_s=timeout_s), until_s=until_s)
     except TimeoutError as error:
         raise DatabaseAway(f"no connection within {timeout_s:g} s", CHECK_SERVER) from error
     except psycopg.Error as error:
         raise fault_of(error) from error
+    return connection
+
+
+async def answered(connection: "AsyncConnection[Any]", work: Coroutine[Any, Any, _T], *, until_s: float) -> _T:
+    """What work on a connection comes to; TimeoutError where it takes until then, by the clock of the event loop.
+
+    What fails ends the connection. The work is never cancelled: the driver would ask the server to cancel it too, and
+    wait for that.
+    """
+    working = asyncio.ensure_future(work)
+    try:
+        async with asyncio.timeout_at(until_s if until_s < math.inf else None):
+            return await asyncio.shield(working)
+    except BaseException:
+        _shut_down(connection)
+        working.add_done_callback(partial(_finish, connection))
+        raise
+
+
+def _shut_down(connection: "AsyncConnection[Any]") -> None:
+    if not connection.closed:
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+
+def _finish(connection: "AsyncConnection[Any]", worked: "asyncio.Task[Any]") -> None:
+    if not worked.cancelled():
+        # Whoever asked for it knows why it failed, or does not wait any more.
+        worked.exception()
+    connection.pgconn.finish()
 
 
 async def _set_up(connection: "AsyncConnection[Any]", *, timeout_s: float) -> None:
-    limit_ms = str(max(1, round(timeout_s * 1000)))
-    try:
-        _refuse_old(connection.info.server_version // 10_000)
-        await connection.execute(
-            "select set_config('statement_timeout', %(ms)s, false),"
-            " set_config('idle_in_transaction_session_timeout', %(ms)s, false), set_config('jit', 'off', false)",
-            {"ms": limit_ms},
-        )
-    except BaseException:
-        connection.pgconn.finish()
-        raise
+    _refuse_old(connection.info.server_version // 10_000)
+    await connection.execute(
+        "select set_config('statement_timeout', %(ms)s, false),"
+        " set_config('idle_in_transaction_session_timeout', %(ms)s, false), set_config('jit', 'off', false)",
+        {"ms": str(max(1, round(timeout_s * 1000)))},
+    )
 
 
 def _refuse_old(version: int) -> None:

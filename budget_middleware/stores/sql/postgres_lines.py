@@ -83,13 +83,9 @@ class Lines:
     async def _dial(self, on_notified: Callable[[str], object] | None = None) -> Wire:
         try:
             connection = await connect(self._url, timeout_s=self._timeout_s)
+            await migrate(connection, COMPONENT, POSTGRES_STEPS, timeout_s=self._timeout_s)
         except DatabaseAway as error:
             self.silence.is_on |= isinstance(error.__cause__, TimeoutError)
-            raise
-        try:
-            await migrate(connection, COMPONENT, POSTGRES_STEPS)
-        except BaseException:
-            connection.pgconn.finish()
             raise
         wire = Wire(connection, timeout_s=self._timeout_s, silence=self.silence, on_notified=on_notified)
         self.ledger = await self._ledger_found(wire)
