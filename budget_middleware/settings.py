@@ -289,7 +289,7 @@ class Settings(BaseModel):
     )
     max_body_bytes: int = _number(
         "10000000",
-        "A longer request is estimated from its length; a longer JSON answer is booked at its estimate.",
+        "A longer request is estimated from its length; of a longer JSON answer only the usage is read.",
         "bytes",
         1,
         1_000_000_000,

@@ -32,6 +32,7 @@ from itertools import chain
 from typing import Final
 
 from budget_middleware.apis.answers.event_reader import EventReader
+from budget_middleware.apis.answers.long_answers import LongAnswer
 from budget_middleware.apis.answers.served_model import NAMING_HEADERS, has_fallen_back, served_model_in
 from budget_middleware.apis.aws.usage import MODE_HEADERS, USAGE_HEADER, modes_in_headers, usage_in_headers
 from budget_middleware.apis.bodies.bounded_answer import is_heavy, lightened
@@ -90,6 +91,8 @@ class AnswerReader:
         self._inflater: Inflater | None = None
         self._splitter: Splitter | None = None
         self._body = bytearray()
+        # Of a document that is longer than may be kept.
+        self._long: LongAnswer | None = None
         self._first_byte = b""
         self._misses_text = False
         # Of a stream.
@@ -200,7 +203,10 @@ class AnswerReader:
             self._read_body(chunk)
             return chunk
         pieces: Iterable[bytes] = (chunk,) if self._inflater is None else self._inflater.feed(chunk)
-        if self._splitter is None:
+        if self._long is not None:
+            for piece in pieces:
+                self._long.feed(piece)
+        elif self._splitter is None:
             pieces = self._gather(pieces)
         if self._splitter is None:
             if last and self._framing in (_JSON, _UNKNOWN):
@@ -213,6 +219,8 @@ class AnswerReader:
 
     def read_whole(self) -> bool:
         """Whether a document is there as a whole though nobody has said that it ends; it is read then."""
+        if self._long is not None:
+            return self._read_gathered()
         is_gathered = self._splitter is None and self._framing in (_JSON, _UNKNOWN)
         # A part of one hardly ends so, and need not be parsed.
         if not is_gathered or not self._body.rstrip(_JSON_BLANKS).endswith(b"}"):
@@ -265,8 +273,10 @@ class AnswerReader:
         rest = iter(pieces)
         for piece in rest:
             if len(self._body) + len(piece) > self._max_body_bytes:
-                self._framing = _OPAQUE
+                self._long = LongAnswer(bytes(self._body))
                 self._body.clear()
+                for each in chain((piece,), rest):
+                    self._long.feed(each)
                 return ()
             self._body += piece
             self._first_byte = self._first_byte or piece.lstrip(_JSON_BLANKS)[:1]
@@ -283,7 +293,16 @@ class AnswerReader:
     def _read_gathered(self) -> bool:
         # Once: what comes behind it is no part of it.
         self._framing = _OPAQUE
-        return self._read_body(self._body)
+        return self._read_body(self._body) if self._long is None else self._read_long(self._long)
+
+    def _read_long(self, answer: LongAnswer) -> bool:
+        """Read what was found of a document that was not kept; whether that has its usage."""
+        self._long = None
+        if not (document := answer.finish()):
+            return False
+        self._api.read_json(document, self.seen)
+        self.seen.has_unread_output, self.seen.readable = True, False
+        return True
 
     def _read_body(self, body: bytes | bytearray) -> bool:
         """Read a document; whether it is one."""

@@ -166,12 +166,13 @@ class Bill:
 
     def _seen_nanos(self, seen: Seen) -> int | None:
         """The input and the output that was read; None where too little was seen."""
-        if not seen.readable or seen.continues_unread:
+        if seen.continues_unread or not (seen.readable or seen.text_bytes):
             return None
         rates = self._in_modes(self._billed_rates(seen), seen)
         nanos = self._billed_nanos(rates, seen.usage_so_far(self._quote.ask.input))
         # What it had besides its text is taken for the rest of what was estimated.
-        if seen.hides_output and (hidden_nanos := self._quote.expected_nanos - nanos) > 0:
+        is_all = seen.readable and not seen.hides_output
+        if not is_all and (hidden_nanos := self._quote.expected_nanos - nanos) > 0:
             self._amounts.append(Amount(AmountKind.HIDDEN_OUTPUT, hidden_nanos))
             nanos += hidden_nanos
         return nanos
@@ -237,7 +238,8 @@ class Bill:
         if usages is None:
             return quote.mean_tokens
         tokens = sum([tokens_of(usage, counted) for usage in usages])
-        return max(tokens, quote.mean_tokens) if basis is Basis.SEEN and seen.hides_output else tokens
+        is_all = basis is not Basis.SEEN or (seen.readable and not seen.hides_output)
+        return tokens if is_all else max(tokens, quote.mean_tokens)
 
     def _usages(self, seen: Seen, *, is_reported: bool) -> Sequence[Usage] | None:
         """What was used, as it is reported or else as far as it was read; None where too little was."""
@@ -245,7 +247,7 @@ class Bill:
         usage = seen.whole_usage(expected_input) if is_reported and not seen.continues_unread else None
         if usage is not None and not _is_unsold(seen.usage, self._billed_rates(seen)):
             return [with_expected_input(usage, expected_input), *[used for _, used in seen.extra_calls]]
-        if not seen.readable or seen.continues_unread:
+        if seen.continues_unread or not (seen.readable or seen.text_bytes):
             return None
         return [seen.usage_so_far(expected_input)]
 
