@@ -129,8 +129,10 @@ class _Waits:
         self._is_settling = False
 
     def renew(self, wait: Wait) -> None:
-        wait.since_s = self.clock.now_s
-        self.queue.append((wait.since_s, wait))
+        # Of the same tick it stands in the queue already, and to be given up twice is to be cancelled twice.
+        if wait.since_s != self.clock.now_s:
+            wait.since_s = self.clock.now_s
+            self.queue.append((wait.since_s, wait))
 
     def record_success(self, wait: Wait) -> None:
         if self.clock.now_s - wait.since_s >= QUEUED * self.timeout_s:

@@ -253,6 +253,24 @@ async def test_a_wait_that_is_renewed_begins_anew(own_time):
     assert renewed == 10
 
 
+async def test_one_that_is_renewed_at_once_is_given_up_once(own_time):
+    """Else its second cancellation would be taken for somebody else's: whoever waits for it would hear of that."""
+    timeout = SharedTimeout(0.05)
+
+    async def renew_and_wait() -> None:
+        with timeout.timeout() as wait:
+            wait.renew()
+            await asyncio.sleep(0)
+            wait.renew()
+            await never()
+
+    with pytest.raises(TimeoutError):
+        await renew_and_wait()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
 async def test_lateness_is_told_by_name_and_not_every_time(caplog: pytest.LogCaptureFixture):
     lateness = Lateness()
     for late_s in (0.6, 2.0, 1.0):

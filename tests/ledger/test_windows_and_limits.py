@@ -16,7 +16,7 @@ from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
-from tests.ledger.faults import FaultyStore, after, request_lost
+from tests.ledger.faults import FaultyStore, after, request_held, request_lost
 from tests.stores.verbs import DAY_MS, HOUR_MS, START_MS, figures, reserve, target
 
 MINUTE_MS = 60_000
@@ -275,3 +275,20 @@ async def test_a_source_that_fails_is_no_outage_of_the_store(
     await asyncio.sleep(0)
     assert faults.calls == ["finalize"], "at once"
     await ending
+
+
+async def test_a_store_that_falls_silent_after_it_asked_for_newer_limits_is_away(
+    base: Store, faults: FaultyStore, open_ledger: OpenLedger
+):
+    """An outage, which the caller's policy decides on: nobody has cancelled the request."""
+    await base.set_limit("key:b", period=Period.MONTH, limit_nanos=nanos("5"))
+    ledger, gate, held = open_ledger(store_timeout_s=0.1), Gate(), hold()
+    faults.meets("limit_news", request_held(gate))
+    with pytest.raises(StoreUnavailable):
+        await ledger.reserve(held)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    gate.open()
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
+    assert await figures(base) == ("0.10", "0.00")

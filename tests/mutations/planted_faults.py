@@ -3043,6 +3043,12 @@ FAULTS = (
         "until_s=clock_s() + LONGEST_S)",
     ),
     Fault(
+        "a wait that is renewed at once is given up twice",
+        "shared_timeout.py",
+        "        if wait.since_s != self.clock.now_s:\n",
+        "        if wait.since_s is not None:\n",
+    ),
+    Fault(
         "a fork gives back a lock that a thread still holds",
         "databases/forks.py",
         "    if is_taken:\n        _taken.append(lock)\n",
