@@ -12,6 +12,8 @@ from typing import Final
 from budget_middleware.apis.bodies.reading import token_count
 
 _USAGE: Final = re.compile(rb'"(usage|usageMetadata|usage_metadata)"\s{0,8}:\s{0,8}(?=\{)')
+# Found much sooner.
+_BEGINS: Final = b'"usage'
 _MODEL: Final = re.compile(rb'"(model|modelVersion)"\s{0,8}:\s{0,8}"([!#-\[\]-~]{1,256})"')
 _MOST_USAGE_BYTES: Final = 16_384
 # So much is gathered before it is looked through, and so much of its end again with what follows.
@@ -19,6 +21,7 @@ _STEP_BYTES: Final = 262_144
 _KEPT_BYTES: Final = 64
 # More than any answer has by itself.
 _MOST_LOOKS: Final = 64
+_MOST_WORDS: Final = 20_000
 _parse: Final = json.JSONDecoder().raw_decode
 
 
@@ -29,7 +32,7 @@ class LongAnswer:
         self._rest = bytearray(begun)
         self._document: dict[str, object] = {}
         self._most = -1
-        self._n_looks = 0
+        self._n_looks = self._n_words = 0
         self._has_begun = False
         if begun:
             self._look(is_end=False)
@@ -43,7 +46,11 @@ class LongAnswer:
     def finish(self) -> dict[str, object]:
         """What of it could be found: a usage, and the model that it names; empty without a usage."""
         self._look(is_end=True)
-        return self._document if self._most >= 0 and self._n_looks < _MOST_LOOKS else {}
+        return self._document if self._most >= 0 and not self._is_flooded else {}
+
+    @property
+    def _is_flooded(self) -> bool:
+        return self._n_looks >= _MOST_LOOKS or self._n_words >= _MOST_WORDS
 
     def _look(self, *, is_end: bool) -> None:
         if not self._has_begun:
@@ -51,17 +58,19 @@ class LongAnswer:
             if (model := _MODEL.search(self._rest, 0, _STEP_BYTES)) is not None:
                 self._document[model[1].decode()] = model[2].decode()
         kept = max(0, len(self._rest) - _KEPT_BYTES)
-        for found in _USAGE.finditer(self._rest):
-            if not is_end and found.end() + _MOST_USAGE_BYTES > len(self._rest):
-                kept = min(kept, found.start())
+        at = self._rest.find(_BEGINS)
+        while at >= 0 and not self._is_flooded:
+            if not is_end and at + _MOST_USAGE_BYTES > len(self._rest):
+                kept = min(kept, at)
                 break
-            self._take(found[1].decode(), bytes(self._rest[found.end() : found.end() + _MOST_USAGE_BYTES]))
+            self._n_words += 1
+            if (found := _USAGE.match(self._rest, at)) is not None:
+                self._take(found[1].decode(), bytes(self._rest[found.end() : found.end() + _MOST_USAGE_BYTES]))
+            at = self._rest.find(_BEGINS, at + 1)
         del self._rest[:kept]
 
     def _take(self, name: str, text: bytes) -> None:
         self._n_looks += 1
-        if self._n_looks >= _MOST_LOOKS:
-            return
         try:
             usage, _ = _parse(text.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
