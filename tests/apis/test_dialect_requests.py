@@ -75,6 +75,8 @@ FREE = [
     "/v1/files",
     "/v1/uploads",
     "/v1/uploads/u/parts",
+    "/v1/evals/e/runs/evalrun_1",
+    "/v1/threads/t/runs/run_1",
     "/v1/responses/resp_1/cancel",
     "/v1beta/interactions/v1_x/cancel",
     "/tokenize",
@@ -86,6 +88,9 @@ UNKNOWN = [
     "/",
     "/v1/threads/thread_1/messages",
     "/v1/threads/thread_1/runs",
+    # Of a server of agents: these run one.
+    *(f"/threads/t/runs/{verb}" for verb in ("stream", "wait", "batch")),
+    *("/runs/stream", "/runs/wait", "/runs/batch", "/runs/WAIT/"),
     "/v1/chat/completions/chatcmpl-1",
     "/v1/messages/msg_1",
     "/v1/projects/p/locations/l/endpoints/7:predict",

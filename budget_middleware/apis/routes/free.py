@@ -9,7 +9,7 @@ _FREE: Final = ends_in(
     r"|/tokenize(?:/count)?|/detokenize|/count_tokens|/count-tokens(?::rawPredict)?|/responses/input_tokens|:countTokens|:computeTokens"
     r"|/responses/[^/]+/cancel|/interactions/[^/]+[/:]cancel"
     # What a batch of Gemini's embeddings costs is not known here.
-    r"|/jobs/[^/]+/(?:cancel|pause|resume)|/runs/[^/]+|/videos/characters|:fetchPredictOperation|/operations/[^/:]+:cancel"
+    r"|/jobs/[^/]+/(?:cancel|pause|resume)|/runs/(?!(?:stream|wait|batch)\Z)[^/]+|/videos/characters|:fetchPredictOperation|/operations/[^/:]+:cancel"
     r"|[/:]model-invocation-job/[^/]+/stop|/(?:batchPredictionJobs|tuningJobs)/[^/:]+:cancel"
     r"|/batches/[^/]+/cancel|/batches/[^/:]+:cancel|:asyncBatchEmbedContent"
     # What ends or hands over a call of OpenAI's realtime API.
