@@ -1,6 +1,7 @@
 """Arguments: how a command is declared, and which values its arguments accept."""
 
 import argparse
+import difflib
 import getpass
 import os
 from collections.abc import Callable
@@ -39,6 +40,13 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments:"):
             message = "unrecognized arguments, which are not repeated here: one may be a token"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            closest = difflib.get_close_matches(value, action.choices, n=1)
+            # A word that is like no command may be a token, too.
+            self.error(f"{value!r} is no command; closest: {closest[0]}" if closest else "that is no command")
+        super()._check_value(action, value)
 
 
 def add_command(commands: Any, name: str, run: Run, *, says: str, more: str = "") -> Parser:

@@ -234,3 +234,17 @@ def test_a_bug_is_told_in_one_line(cli: RunCli, monkeypatch: pytest.MonkeyPatch)
     assert ran.err.startswith("budget-middleware: unexpected ZeroDivisionError: ")
     assert ran.err.endswith("; please report it\n")
     assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("statsu",), "budget-middleware: 'statsu' is no command; closest: status"),
+        (("limit", "st"), "budget-middleware limit: 'st' is no command; closest: set"),
+        (("sk-secret-of-alice",), "budget-middleware: that is no command"),
+    ],
+)
+def test_a_word_that_is_no_command_is_repeated_only_if_it_is_like_one(cli: RunCli, words: tuple[str, ...], told: str):
+    ran = cli(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"{told}; see budget-middleware")
