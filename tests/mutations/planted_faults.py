@@ -3907,4 +3907,72 @@ FAULTS = (
         "return [session, *(session._replace(model=name) for name in named if name)]",
         "return [session]",
     ),
+    # What others read than we do, and what clients write for operators.
+    Fault(
+        "a session writes that the read token alone has signed",
+        "admin/sessions.py",
+        '        if session.role == "write" and not self._may_write:\n            return None\n',
+        "",
+    ),
+    Fault(
+        "doctor advises a client's path whatever is in it",
+        "operations/doctor/gateways.py",
+        '_PLAIN_PATH: Final = re.compile(r"/[A-Za-z0-9._~/*:@%+-]+")',
+        '_PLAIN_PATH: Final = re.compile(r"/[^\\s=?#;,]+")',
+    ),
+    Fault(
+        "doctor advises to except what is metered",
+        "operations/doctor/gateways.py",
+        "    return not any(map(pattern.search, METERED_ROUTES))\n",
+        "    return pattern is not None\n",
+    ),
+    Fault(
+        "choices in extra_body are not held",
+        "apis/bodies/extra_body.py",
+        '_COUNTS: Final = _MAXIMA | {"n", "best_of"}',
+        "_COUNTS: Final = _MAXIMA",
+    ),
+    Fault(
+        "a maximum that is left out counts",
+        "apis/bodies/extra_body.py",
+        "        if is_dropped(body, name):\n",
+        "        if is_dropped(body, name) and not body:\n",
+    ),
+    Fault(
+        "extra_body hides the usage of a stream",
+        "apis/bodies/extra_body.py",
+        "    if name not in extra or may_be_true(mapping_of(extra[name]).get(option)):\n",
+        "    if name not in extra or extra:\n",
+    ),
+    Fault(
+        "a maximum in extra_body is not clamped",
+        "apis/shared/clamping.py",
+        "    changes = _changes_elsewhere(maximum, body, at_most) if EXTRA in body or DROPPED in body else {}\n",
+        "    changes: dict[str, object] = {}\n",
+    ),
+    Fault(
+        "any charset is read as UTF-8",
+        "request/bodies/body.py",
+        '        if b"charset" in self._content_type and not is_read_as_utf8(self._content_type):\n',
+        '        if b"charset" not in self._content_type and not is_read_as_utf8(self._content_type):\n',
+    ),
+    Fault(
+        "the smallest usage of a long answer counts",
+        "apis/answers/long_answers.py",
+        "        if most > self._most:\n",
+        "        if most < self._most or self._most < 0:\n",
+    ),
+    Fault(
+        "a mode in the headers of an invocation is not billed",
+        "apis/answers/answer_reader.py",
+        "            self.seen.modes = modes_in_headers(self.headers)\n",
+        "",
+    ),
+    Fault(
+        "the text of a stream with an event that is too long is not counted",
+        "request/bills/bill.py",
+        "        if seen.continues_unread or not (seen.readable or seen.text_bytes):\n"
+        "            return None\n        rates",
+        "        if seen.continues_unread or not seen.readable:\n            return None\n        rates",
+    ),
 )
