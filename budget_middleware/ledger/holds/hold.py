@@ -44,51 +44,42 @@ class ClientWait:
 class Hold:
     """What one request asks to reserve; its id is made here, before the store hears of it.
 
-    ``asked`` has an amount of each unit. The store hears of those that some counter of the request is in: `counted`.
-    ``other_models`` are those that may serve it too: their limits bind it as those of ``model``. ``targets`` are the
-    counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
-    reservation. ``limits_version`` is that of their limits. ``watches`` are those that refuse nothing, and their
-    alerts; ``passed`` are the limits that this
-    request went over all the same. ``attributes`` are those of its spans, ``estimate_attributes`` those of its
-    reserve's alone. Without ``enforces`` no limit refuses it: what it is for has begun.
-    ``expected_nanos`` is what the request is expected to cost, of a hold that may be clipped to what is left: see
-    ``reserving``. ``is_uncertain`` says that an attempt to reserve got no answer; ``is_local``, that this worker alone
-    holds it, for the store is away; ``since_s`` is when it was made, on the monotonic clock.
-
-    ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
-    None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
-    its client, on the monotonic clock; None while it does not. Calls of one session have a `ClientWait` in common.
-    ``is_leased``: heartbeats extend the lease, until it ends or becomes the ticket of a job, whose lease is longer than
-    any of theirs. ``growth`` is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what
-    it has grown to. ``live_among`` are the holds of the event loop in which it was made.
+    Times (``_s``) are on the monotonic clock.
     """
 
+    # What is asked for, and by whom.
     payers: Payers
-    asked: Amounts
+    asked: Amounts  # Of each unit; the store hears of those that some counter of the request is in: `counted`.
     model: str = ""
-    other_models: tuple[str, ...] = ()
+    other_models: tuple[str, ...] = ()  # May serve it too: their limits bind it as those of the model.
     expiry_charge: Amounts = NOTHING
-    expected_nanos: int | None = None
-    enforces: bool = True
+    expected_nanos: int | None = None  # Its expected cost, if it may be clipped to what is left: see `reserving`.
+    enforces: bool = True  # Else no limit refuses it: what it is for has begun.
     context: ParentContext = None
-    attributes: LazyAttributes = dict
-    estimate_attributes: LazyAttributes = dict
+    attributes: LazyAttributes = dict  # Of each of its spans.
+    estimate_attributes: LazyAttributes = dict  # Of the span of its reserve alone.
     id: str = field(default_factory=lambda: os.urandom(16).hex())
+
+    # What the last attempt to reserve has sent: with its targets a cost is booked even if the store lost the rest.
     targets: tuple[Target, ...] = ()
-    watches: tuple[Watch, ...] = ()
+    watches: tuple[Watch, ...] = ()  # Limits of these that refuse nothing, and alerts.
     limits_version: int = 0
-    passed: tuple[Passed, ...] = ()
+    passed: tuple[Passed, ...] = ()  # The limits among the watches that the request went over.
     reserve_trace: str = ""
-    is_uncertain: bool = False
-    is_local: bool = False
+    is_uncertain: bool = False  # An attempt got no answer.
+    is_local: bool = False  # This worker alone holds it, since the store is away.
+
+    # How it lives.
     since_s: float = field(default_factory=time.monotonic)
+    # Ends it by its owner's abort rule, at a shutdown or when it lives too long. None before it has an owner's rule,
+    # and once the ending has begun.
     abort: Callable[[End], object] | None = None
-    waits_since_s: float | None = None
-    session_wait: ClientWait | None = None
-    is_leased: bool = False
-    growth: Growth | None = None
+    waits_since_s: float | None = None  # For its own client.
+    session_wait: ClientWait | None = None  # For the client that several calls of a session have in common.
+    is_leased: bool = False  # Heartbeats extend its lease, until it ends or is the ticket of a job.
+    growth: Growth | None = None  # It may grow with its answer, until that ends.
     grown_to: Amounts | None = None
-    live_among: LiveHolds | None = None
+    live_among: LiveHolds | None = None  # Those of the event loop in which it was made.
 
     @property
     def client_waited_for_since_s(self) -> float | None:
