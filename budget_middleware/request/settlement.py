@@ -40,24 +40,21 @@ _log = logging.getLogger("budget_middleware")
 
 
 class Settlement:
-    """Ends one admitted request, once.
-
-    The exchange fills in what it sees: the answer's ``status``, ``inner_id`` (the reservation of a guard behind us that
-    books the call), and whether ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the
-    ledger ended it, or it was stopped at a limit, and the answer must not go on. ``is_kept``: its hold is kept for a
-    job, whose cost is not known. ``read_whole`` is asked of an answer that breaks off: whether it is there as a whole
-    all the same, of which nobody has told the end.
-    """
+    """Ends one admitted request, once."""
 
     def __init__(self, admitted: Admitted, *, seen: Seen, settings: Settings, ledger: Ledger) -> None:
         self.handle = BudgetHandle(admitted.hold.id, ledger.prices, tokens_counted=ledger.tokens_counted)
         self.bill = Bill(admitted.quote, ledger.prices)
+        # What the exchange sees of the answer, and fills in.
         self.status = 0
-        self.inner_id = ""
         self.output_began = False
-        self.charge: Charge | None = None
+        self.inner_id = ""  # The reservation of a guard behind us that books the call.
+        # Asked if the answer breaks off: whether all of it is there, and only its end was not told.
         self.read_whole: Callable[[], bool] | None = None
-        self.is_cut = self.is_kept = False
+        # What was decided.
+        self.charge: Charge | None = None  # When the ending began.
+        self.is_cut = False  # The ledger ended it, or it was stopped at a limit: the answer must not go on.
+        self.is_kept = False  # Its hold is kept for a job, whose cost is not known.
         self.counts_more_than_money = admitted.hold.counts_more_than_money
         # Why it was stopped, if it was; in the reason of its booking.
         self._why_stopped = ""
