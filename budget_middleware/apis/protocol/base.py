@@ -22,42 +22,39 @@ class DeclaredTool(NamedTuple):
 
 @dataclass(slots=True)
 class Ask:
-    """What a request says of itself: the input it is expected to use, and at worst; the rest is as named in it.
+    """What a request says of itself."""
 
-    `provider` is the one of the price book to look at, where the API serves no other. `max_output_tokens` is for each
-    choice, and billed as `output_unit`; where it is not named, so much as `expected_output_tokens` may come, or as the
-    settings say; `thinking_tokens` of it may be thought, if the request sets such a budget. What its answer says as
-    sound is counted while it comes if it `counts_sound`. With `hides_input` there is more input than the request shows,
-    such as a stored conversation: it is not expected to count, but at worst fills the model's context window. `texts`
-    are those of the input that are not plain ASCII, of which a tokenizer may make more than their bytes. `is_unseen`:
-    the work goes on whether or not anybody waits, and what it cost may never be reported. `outlives_client`: it does
-    too, at a cost that is known. `continues`: it is a part of what has counted as a request before. `other_models` are
-    those that some gateway takes for this request instead of `model`, `maybe_models` what only may be the name of one.
-    `modes` are what else may change its price (a region, a size), the general ones first; `tools` those that the
-    provider bills by the use.
-    """
-
+    # Who is asked.
     model: str | None = None
-    provider: str = ""
+    other_models: tuple[str, ...] = ()  # Some gateway takes them for this request instead of the model.
+    maybe_models: tuple[str, ...] = ()  # Each may be the name of one, or not.
+    provider: str = ""  # The one of the price book to look at, where the API serves no other.
     service_tier: str | None = None
-    input: Usage = field(default_factory=Usage)
-    worst_input: Usage = field(default_factory=Usage)
+    modes: tuple[str, ...] = ()  # What else may change its price (a region, a size), the general ones first.
+
+    # What it sends.
+    input: Usage = field(default_factory=Usage)  # As expected,
+    worst_input: Usage = field(default_factory=Usage)  # and at worst.
+    # There is more input than it shows, such as a stored conversation: not expected to count, but at worst it fills
+    # the model's context window.
     hides_input: bool = False
     caches_for_an_hour: bool = False
+    # Texts of the input that are not plain ASCII: a tokenizer may make more tokens of them than they have bytes.
     texts: tuple[str, ...] = field(default=(), repr=False)
-    max_output_tokens: int | None = None
-    thinking_tokens: int = 0
-    expected_output_tokens: int | None = None
-    output_unit: UsageClass = UsageClass.OUTPUT
-    counts_sound: bool = False
+
+    # What may come.
+    max_output_tokens: int | None = None  # For each choice.
+    thinking_tokens: int = 0  # So many of these may be thought, if it sets such a budget.
+    expected_output_tokens: int | None = None  # Where no maximum is named; None: as the settings say.
+    output_unit: UsageClass = UsageClass.OUTPUT  # As which output is billed.
+    counts_sound: bool = False  # What the answer says as sound is counted while it comes.
     choices: int = 1
-    is_unseen: bool = False
-    outlives_client: bool = False
-    continues: bool = False
-    other_models: tuple[str, ...] = ()
-    maybe_models: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    tools: tuple[DeclaredTool, ...] = ()
+    tools: tuple[DeclaredTool, ...] = ()  # Those that the provider bills by the use.
+
+    # How it goes on.
+    is_unseen: bool = False  # Whether or not anybody waits, and what it costs may never be reported.
+    outlives_client: bool = False  # Whether or not anybody waits, at a cost that is known.
+    continues: bool = False  # It is a part of what has counted as a request before.
 
     @property
     def expected_uses(self) -> tuple[tuple[UsageClass, int], ...]:

@@ -38,13 +38,7 @@ _MAX_DIGITS: Final = 20
 class RequestBody:
     """Reads a body up to its bounds, and replays it; nothing of it is kept after that.
 
-    ``text`` holds what was read, inflated, ``n_bytes`` is how long that is, or how long the client has said that the
-    body is if that is more, ``document`` what it says: the fields of a form, else the JSON value of a
-    whole body, or UNREADABLE; ``why_unread`` says why that is, for its sender, where more is known than that it is no
-    JSON. ``refusal`` is set where the request cannot go on: an unclear form, a body that stalls, no room for it.
-    ``is_client_gone``: the client left before it had sent everything. ``has_more``: it has not sent all of it yet, and
-    the app gets the rest from the server itself. ``headers`` are the request's; ``fields`` are read of a JSON object
-    even if it has too many values.
+    ``headers`` are the request's; ``fields`` are read of a JSON object even if it has too many values.
     """
 
     def __init__(
@@ -57,12 +51,15 @@ class RequestBody:
         fields: tuple[str, ...] = (),
     ) -> None:
         self.headers = headers
-        self.text = b""
-        self.n_bytes = 0
+        self.text = b""  # What was read, inflated.
+        self.n_bytes = 0  # How long that is, or how long the client has said that the body is, if that is more.
+        # The fields of a form, else the JSON value of a whole body; or why it is neither, for its sender, where more
+        # is known than that it is no JSON.
         self.document: object = UNREADABLE
         self.why_unread = ""
-        self.refusal: Refusal | None = None
-        self.is_client_gone = False
+        self.refusal: Refusal | None = None  # It cannot go on: an unclear form, a body that stalls, no room for it.
+        self.is_client_gone = False  # Before it had sent everything.
+        self.has_more = True  # The client has not sent all of it yet: the app gets the rest from the server itself.
         self._receive = receive
         self._max_bytes = max_bytes
         self._in_hand = in_hand
@@ -80,7 +77,6 @@ class RequestBody:
         self._messages: deque[bytes] = deque()
         self._n_read = 0
         self._n_taken = 0
-        self.has_more = True
         self._is_replayed = False
 
     async def read(self) -> None:
