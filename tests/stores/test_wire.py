@@ -1,6 +1,7 @@
 """Many calls on one connection: what happens to one of them is nothing to the others."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, Wron
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.dialing import dial
 from budget_middleware.stores.redis.wire import Silence, Wire
+from tests.apis.timing import cpu_ms
 from tests.ledger.conftest import drain, hold
+from tests.request.turns import longest_step_s
 
 Answer = Callable[[int, list[bytes], asyncio.StreamWriter], Awaitable[None]]
 
@@ -312,3 +315,16 @@ async def test_a_damaged_ledger_is_refused_and_its_neighbours_are_not(server_url
     assert isinstance(refused, StoreRefused)
     assert not isinstance(answered, BaseException)
     await store.aclose()
+
+
+async def test_certificates_are_read_beside_the_loop():
+    """Each connection reads them: of an outage too, and whoever waits for the server has other work meanwhile."""
+
+    async def dial_nobody() -> None:
+        with pytest.raises(StoreUnavailable, match="no connection"):
+            await dial("rediss://localhost:1", time_limit=SharedTimeout(10))
+
+    await dial_nobody()
+    reading_ms = cpu_ms(ssl.create_default_context)
+    _, step_s = await longest_step_s(dial_nobody())
+    assert 1000 * step_s < reading_ms / 3

@@ -29,7 +29,8 @@ def check_url(url: str) -> None:
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # It makes one, and that is all.
         options = parse_url(url)
         str(options.get("host", "")).encode("idna")
-        _tls(options)
+        if _has_tls(options):
+            _tls(options)
     except (TypeError, ValueError, OSError, RedisError) as error:
         # Some of redis-py's words are those of Python for a call: "… got an unexpected keyword argument 'foo'".
         raise ValueError(f"not accepted by the Redis client: {' '.join(str(error).split())}") from None
@@ -88,13 +89,17 @@ async def _connect_to(wire: Wire, options: Mapping[str, Any]) -> None:
         await loop.create_unix_connection(lambda: wire, options["path"])
         return
     address = options.get("host", "localhost"), options.get("port", DEFAULT_PORT)
-    await loop.create_connection(lambda: wire, *address, ssl=_tls(options))
+    # To read certificates takes 30 ms, and each connection does: they may have been renewed.
+    tls = await asyncio.to_thread(_tls, options) if _has_tls(options) else None
+    await loop.create_connection(lambda: wire, *address, ssl=tls)
 
 
-def _tls(options: Mapping[str, Any]) -> ssl.SSLContext | None:
+def _has_tls(options: Mapping[str, Any]) -> bool:
+    return options.get("connection_class") is SSLConnection
+
+
+def _tls(options: Mapping[str, Any]) -> ssl.SSLContext:
     """The context by the ``ssl_…`` options of the URL, as redis-py makes it."""
-    if options.get("connection_class") is not SSLConnection:
-        return None
     return SSLConnection(
         **{name: value for name, value in options.items() if name != "connection_class"}
     ).ssl_context.get()
