@@ -94,6 +94,8 @@ class SpoolFile:
                 owed, flaws = _read(left)
                 if owed:
                     self.add(*owed)
+                    # Before it leaves the other file: with the machine's power it must not be lost from both.
+                    os.fsync(self._open().fileno())
                 if set(flaws) - {_CUT_OFF}:
                     path.rename(path.with_suffix(_REFUSED))
                 else:
@@ -114,15 +116,19 @@ class SpoolFile:
         return owed
 
     def _open(self) -> IO[str]:
-        if self._file is None or self._pid != os.getpid():
-            self._pid = os.getpid()
+        pid = os.getpid()
+        if self._file is None or self._pid != pid:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # Held open, and so locked, until the process ends. Locked before it has the name that others look for.
-            new = self._folder / f"{self._pid}-{secrets.token_hex(4)}.new"
-            self._file = _create(new)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._path = new.rename(new.with_suffix(_SUFFIX))
-            self._owed = set()
+            new = self._folder / f"{pid}-{secrets.token_hex(4)}.new"
+            file = _create(new)
+            try:
+                # Held open, and so locked, until the process ends. Locked before it has the name that others look for.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._path = new.rename(new.with_suffix(_SUFFIX))
+            except BaseException:
+                file.close()
+                raise
+            self._file, self._pid, self._owed = file, pid, set()
             self._sync = Sync()
         return self._file
 

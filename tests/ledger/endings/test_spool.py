@@ -136,6 +136,49 @@ def test_it_is_on_the_disk_at_once_and_synced(tmp_path: Path, open_spool, monkey
     assert FINALIZE.ending.id in synced.get(timeout=30)
 
 
+def test_what_is_adopted_is_on_the_disk_before_it_leaves_its_file(
+    tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch
+):
+    """A machine that loses its power in between has it twice, which books it once, and never nowhere."""
+    _left_by_another_process(tmp_path)
+    (left,) = tmp_path.glob("*.owed")
+    done: list[str] = []
+    fsync, unlink = os.fsync, Path.unlink
+
+    def note_sync(descriptor: int) -> None:
+        fsync(descriptor)
+        done.append("synced" if left.exists() else "synced late")
+
+    def note_unlink(path: Path, **named: bool) -> None:
+        done.append("unlinked")
+        unlink(path, **named)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "unlink", note_unlink)
+    # What is synced in the background may come at any time.
+    monkeypatch.setattr(spool_file.Sync, "request", lambda *_: None)
+    assert open_spool().adopt() == [FINALIZE, RELEASE]
+    assert done.index("synced") < done.index("unlinked")
+
+
+def test_a_folder_that_goes_away_while_a_file_is_made_keeps_nothing_from_the_next(
+    tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch
+):
+    """A file without the name that others look for would never be adopted."""
+
+    def fail(path: Path, _: Path) -> Path:
+        raise OSError(f"{path} cannot be renamed")
+
+    spool = open_spool()
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", fail)
+        with pytest.raises(OSError, match="renamed"):
+            spool.add(FINALIZE)
+    spool.add(RELEASE)
+    (owed,) = tmp_path.glob("*.owed")
+    assert to_line(RELEASE) in owed.read_text()
+
+
 def test_a_slow_disk_holds_nobody_up(tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch):
     """What is written while one sync runs shares the next."""
     synced: queue.Queue[str] = queue.Queue()
