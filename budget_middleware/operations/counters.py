@@ -178,7 +178,9 @@ def used_ppm(view: CounterView, limit: int | None) -> int:
     if limit is None:
         return -1
     used = view.balance.spent + view.balance.reserved
-    return used * _ALL_PPM // limit if limit > 0 else (_ALL_PPM if used >= 0 else 0)
+    if limit > 0:
+        return used * _ALL_PPM // limit
+    return _ALL_PPM if used >= 0 else 0
 
 
 def _most_spent_first(view: CounterView) -> tuple[int, int]:

@@ -1,10 +1,9 @@
 """Checks the database of a Postgres store: how fast it answers, what a commit waits for, which connections are left."""
 
-import time
 from typing import Any
 
 from budget_middleware.operations.doctor.finding import Finding, Health
-from budget_middleware.setting_types import redact_url
+from budget_middleware.operations.doctor.speed import answers_in
 from budget_middleware.settings import Settings
 
 FEW_CONNECTIONS_LEFT = 0.9
@@ -15,16 +14,10 @@ _MEBIBYTE = 2**20
 
 async def database_findings(settings: Settings, store: Any) -> list[Finding]:
     """Ask the store about its database, and judge it. StoreUnavailable or StoreRefused as for every call."""
-    # The first call connects; only the second one shows how fast it answers.
-    await store.head()
-    asked_s = time.perf_counter()
-    await store.head()
-    took_ms = (time.perf_counter() - asked_s) * 1_000
-    facts = await store.facts()
-    where = f"{redact_url(settings.store_url)} answers in {took_ms:.0f} ms"
+    answers, facts = await answers_in(settings, store), await store.facts()
     size = f"Postgres {facts.version}, a database of {facts.bytes / _MEBIBYTE:.0f} MiB"
     return [
-        Finding("store", Health.OK, f"{where}, {size}"),
+        Finding("store", Health.OK, f"{answers}, {size}"),
         persistence_finding(fsync=facts.fsync, synchronous_commit=facts.synchronous_commit),
         connections_finding(taken=facts.connections, most=facts.max_connections),
     ]

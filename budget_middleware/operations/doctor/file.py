@@ -1,10 +1,9 @@
 """Checks the file of a SQLite store: whether it is sound, what a commit waits for, how much room is left."""
 
-import time
 from typing import Any
 
 from budget_middleware.operations.doctor.finding import Finding, Health
-from budget_middleware.setting_types import redact_url
+from budget_middleware.operations.doctor.speed import answers_in
 from budget_middleware.settings import Settings
 
 LEAST_FREE_BYTES = 256 * 2**20
@@ -19,16 +18,10 @@ _DURABILITY = {
 
 async def file_findings(settings: Settings, store: Any) -> list[Finding]:
     """Ask the store about its file, and judge it. StoreUnavailable or StoreRefused as for every call."""
-    # The first call opens the file; only the second one shows its speed.
-    await store.head()
-    asked_s = time.perf_counter()
-    await store.head()
-    took_ms = (time.perf_counter() - asked_s) * 1_000
-    facts = store.facts()
+    answers, facts = await answers_in(settings, store), store.facts()
     size = f"{facts.bytes / _MEBIBYTE:.1f} MiB and a log of {facts.log_bytes / _MEBIBYTE:.1f} MiB"
-    answers = f"{redact_url(settings.store_url)} answers in {took_ms:.0f} ms, SQLite {facts.version}, {size}"
     return [
-        Finding("store", Health.OK, answers),
+        Finding("store", Health.OK, f"{answers}, SQLite {facts.version}, {size}"),
         _soundness_finding(await store.quick_check()),
         Finding("persistence", Health.OK, f"{facts.path}: {_DURABILITY[facts.synchronous]}"),
         disk_finding(free_bytes=facts.free_bytes, total_bytes=facts.total_bytes),
