@@ -24,7 +24,7 @@ from budget_middleware.prices import PriceBook
 from budget_middleware.request.bodies.body_read import BodyRead, read_by_length
 from budget_middleware.request.headers.refusals import is_callers_own, refusal_of
 from budget_middleware.request.quotes.batches import BatchQuoting
-from budget_middleware.request.quotes.quote import Quote
+from budget_middleware.request.quotes.quote import Quote, goes_on_elsewhere
 from budget_middleware.request.quotes.quoting import Quoting, subject_asked, subject_of_model, unknown_model_message
 from budget_middleware.request.quotes.shown_model import SHOWN_CHARS, shown_model
 from budget_middleware.setting_types import Mode, OnStoreError
@@ -110,10 +110,10 @@ class Admission:
             quote = self.quoting.quote(ask, account=first_account(payers))
         rates, asked = quote.rates, (quote.ask.model or "")[:SHOWN_CHARS]
         provider = (rates.provider if rates is not None else "") or api.provider
+        is_elsewhere = ask.is_unseen and goes_on_elsewhere(quote, api)
         hold = Hold(
             payers,
-            # A job is in flight elsewhere, perhaps for days.
-            Amounts(quote.estimate_nanos, quote.tokens, int(not ask.continues), inflight=int(not ask.is_unseen)),
+            Amounts(quote.estimate_nanos, quote.tokens, int(not ask.continues), inflight=int(not is_elsewhere)),
             model=subject_of_model(rates.model) if rates is not None and rates.model else subject_asked(quote),
             other_models=tuple(map(encode_subject, quote.other_models)) if quote.other_models else (),
             expiry_charge=NOTHING if self._expires_free and not quote.ask.is_unseen else self._expiry_charge(quote),

@@ -1304,7 +1304,7 @@ FAULTS = (
     Fault(
         "a job is in flight until it is booked",
         "request/admission.py",
-        "inflight=int(not ask.is_unseen)",
+        "inflight=int(not is_elsewhere)",
         "inflight=1",
     ),
     Fault(
@@ -2550,7 +2550,7 @@ FAULTS = (
     Fault(
         "no place in flight is asked for",
         "request/admission.py",
-        "int(not ask.continues), inflight=int(not ask.is_unseen)),",
+        "int(not ask.continues), inflight=int(not is_elsewhere)),",
         "int(not ask.continues), inflight=0),",
     ),
     Fault(

@@ -160,6 +160,22 @@ async def test_a_limit_without_money_needs_no_price(memory: Bench, limit: str, b
     assert (await call(with_money, unpriced, headers=bearer())).status in (400, 429)
 
 
+@pytest.mark.parametrize(("model", "n_in_flight"), [("plain", 1), ("grok-4", 0)])
+async def test_deferred_is_in_flight_elsewhere_only_where_that_is_done(bench: Bench, model: str, n_in_flight: int):
+    """Others than xAI take no notice of the word, which would lift the limit."""
+    goes_on = Gate()
+    guard = bench.guard(ScriptedApp(goes_on, *completion(100)), limits="key=1inflight; key=1000/month")
+    body = {"model": model, "messages": [], "max_tokens": 200, "deferred": True}
+    playing = asyncio.create_task(call(guard, body, headers=bearer()))
+    await goes_on.reached()
+    assert (await figures(bench)).get("inflight", (0, 0)) == (0, n_in_flight)
+    if n_in_flight:
+        assert (await call(guard, body, headers=bearer())).status == 429
+    goes_on.open()
+    assert (await playing).status == 200
+    assert "inflight" not in await figures(bench)
+
+
 async def test_a_stream_holds_more_tokens_as_it_grows(bench: Bench):
     goes_on, has_grown = Gate(), asyncio.Event()
     app = ScriptedApp(STREAM_START, *[event(delta("x"))] * 101, goes_on, event(usage_event(150, 50)), DONE, LAST)

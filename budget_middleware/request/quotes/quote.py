@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, structs
 
-from budget_middleware.apis.protocol.base import Ask
+from budget_middleware.apis.protocol.base import Api, Ask
 from budget_middleware.core.costs.estimate import (
     LARGEST_CONTEXT_TOKENS,
     EstimateBy,
@@ -20,6 +20,11 @@ from budget_middleware.prices import Moment
 
 OTHER_MODEL: Final = "other"
 """How a model is called that has a price and no name in the price book."""
+
+
+_COMPLETIONS: Final = "openai-chat"
+_XAI: Final = "x-ai"
+_XAIS_MODELS: Final = "grok"
 
 
 class OutputEstimate(NamedTuple):
@@ -85,6 +90,15 @@ class Quote(Struct, frozen=True, gc=False):
     def metric_model(self) -> str:
         """Bounded, as metric attributes must be: names of the price book only."""
         return (self.rates.model if self.rates else "") or OTHER_MODEL
+
+
+def goes_on_elsewhere(quote: Quote, api: Api) -> bool:
+    """Whether a request that asks to be worked on unseen is in flight elsewhere, perhaps for days.
+
+    Of completions only xAI's are, and others take no notice of the field by which a request asks for that.
+    """
+    is_xais = quote.rates is not None and quote.rates.provider == _XAI
+    return api.name != _COMPLETIONS or is_xais or _XAIS_MODELS in quote.model.lower()
 
 
 def quote_for(
