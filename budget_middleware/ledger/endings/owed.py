@@ -4,10 +4,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
@@ -73,7 +72,7 @@ class OwedEnding(Struct, eq=False):
             # Only entries say exactly what an ending changed, and on that its alerts hang.
             self.call.watches = watches
         wants_entries = span.is_recording or any(watch.thresholds for watch in watches)
-        return replace(self.ending, age_ms=self._age_ms(), trace=span.trace, wants_entries=wants_entries)
+        return structs.replace(self.ending, age_ms=self._age_ms(), trace=span.trace, wants_entries=wants_entries)
 
     def wake_waiter(self, answer: Answer | None = None) -> None:
         """Wake the caller that waits, if there is one."""
