@@ -17,7 +17,7 @@ from budget_middleware.core.statuses import Status
 from budget_middleware.stores.errors import StoreUnavailable, WrongServer
 from budget_middleware.stores.sql.schema import SQLITE_STEPS
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
-from budget_middleware.testing import ScriptedApp, json_answer
+from budget_middleware.testing import MovableClock, ScriptedApp, json_answer
 from tests.stores.audit import audit
 from tests.stores.sqlite_file import copy_of, lose
 from tests.stores.verbs import adjust, figures, finalize, reserve
@@ -28,9 +28,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "budget.db"
 
 
+def open_at(path: Path) -> SqliteStore:
+    """On the clock of the tests' verbs: their windows are not over, whenever a test runs."""
+    return SqliteStore(f"sqlite:///{path}", timeout_s=0.3, clock_ms=MovableClock())
+
+
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(f"sqlite:///{path}", timeout_s=0.3)
+    store = open_at(path)
     yield store
     await store.aclose()
 
@@ -49,7 +54,7 @@ def overwrite(path: Path, *, at: int, by: bytes) -> None:
 
 
 async def test_a_folder_is_missing_and_then_made(path: Path):
-    store = SqliteStore(f"sqlite:///{path.parent}/further/budget.db")
+    store = open_at(path.parent / "further" / "budget.db")
     with pytest.raises(WrongServer, match=r"cannot be opened .*; make the folder .*/further$"):
         await store.check()
     with pytest.raises(WrongServer, match="cannot be opened"):
@@ -169,7 +174,7 @@ async def test_a_copy_in_the_place_of_a_file_whose_workers_were_killed_gets_none
         await store.adjust(adjust(f"b{at}", "0.05"))
     copied.replace(path)
     # Who starts now has never had the other file open.
-    started = SqliteStore(f"sqlite:///{path}", timeout_s=0.3)
+    started = open_at(path)
     assert await figures(started) == ("0.05", "0.00")
     assert await started.quick_check() == []
     await started.aclose()
@@ -178,7 +183,7 @@ async def test_a_copy_in_the_place_of_a_file_whose_workers_were_killed_gets_none
 async def test_a_folder_that_is_copied_as_a_whole_keeps_its_log(store: SqliteStore, path: Path, tmp_path: Path):
     await store.adjust(adjust("a1", "0.05"))
     shutil.copytree(path.parent, tmp_path / "copied", ignore=shutil.ignore_patterns("copied"))
-    copied = SqliteStore(f"sqlite:///{tmp_path}/copied/{path.name}", timeout_s=0.3)
+    copied = open_at(tmp_path / "copied" / path.name)
     assert await figures(copied) == ("0.05", "0.00")
     await copied.aclose()
 

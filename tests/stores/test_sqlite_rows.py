@@ -36,7 +36,7 @@ async def test_no_row_stays_for_ever(tmp_path: Path):
 
 
 async def test_what_is_held_stands_in_one_row(tmp_path: Path):
-    store = SqliteStore(f"sqlite:///{tmp_path}/budget.db", timeout_s=10)
+    store = SqliteStore(f"sqlite:///{tmp_path}/budget.db", timeout_s=10, clock_ms=MovableClock())
     await store.reserve(reserve("r1", "0.10", KEY, target("team:b")))
     assert counted(store, "pending", "ended", "counters", "totals", "journal") == [1, 0, 2, 2, 1]
     await store.finalize(finalize("r1", "0.10", KEY, target("team:b")))
@@ -46,7 +46,7 @@ async def test_what_is_held_stands_in_one_row(tmp_path: Path):
 
 async def test_ledgers_in_one_file_know_nothing_of_each_other(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/budget.db"
-    one, other = (SqliteStore(url, namespace=name, timeout_s=10) for name in ("one", "other"))
+    one, other = (SqliteStore(url, namespace=name, timeout_s=10, clock_ms=MovableClock()) for name in ("one", "other"))
     await one.reserve(reserve("r1", "0.10"))
     assert (await one.head()).generation != (await other.head()).generation
     assert (await other.counters(), await other.holds(), (await other.head()).seq) == ([], [], 0)
