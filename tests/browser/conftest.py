@@ -101,6 +101,8 @@ def open_page(chromium: Any, gateway_url: str, complaints: list[str]) -> Iterato
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"/budget{path}")
         if token:
+            # Chromium says so where somebody types before it has focused the field by itself.
+            page.wait_for_function("document.activeElement.name === 'token'")
             page.get_by_label("Token").fill(token)
             page.get_by_role("button", name="Sign in").click()
             page.wait_for_selector(".top")
