@@ -215,7 +215,7 @@ async def script_calls(client: Any) -> int:
 @pytest.mark.processes
 async def test_a_server_that_forgot_the_script_is_sent_it_again(tmp_path: Path, namespace: str):
     with ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, save=""):
-        store = RedisStore(f"unix://{tmp_path / 's'}", namespace=namespace, timeout_s=10)
+        store = ClockedRedisStore(f"unix://{tmp_path / 's'}", namespace=namespace, clock_ms=MovableClock())
         for turn in range(2):
             verbs = [store.reserve(reserve(f"{turn}-{number}", "0.01")) for number in range(20)]
             assert {answer.status for answer in await asyncio.gather(*verbs)} == {Status.RESERVED}
