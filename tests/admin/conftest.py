@@ -10,7 +10,9 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.testing import MovableClock
 from tests.admin.admin_gateway import READ, WRITE, bearer
+from tests.stores.clocked import put_on
 
 OpenClient = Callable[..., httpx.AsyncClient]
 
@@ -24,6 +26,12 @@ class RecordingApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
         await JSONResponse({})(scope, receive, send)
+
+
+@pytest.fixture(autouse=True)
+def _on_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day of the gateways in this process does not end in the middle of a test."""
+    put_on(MovableClock(), monkeypatch)
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ import pytest
 from budget_middleware.cli import main
 from budget_middleware.core.model import Target
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.testing import MovableClock
 from tests.e2e.forking import forked_command
+from tests.stores.clocked import put_on
 from tests.stores.verbs import target
 
 COMMAND = (sys.executable, "-m", "budget_middleware")
@@ -36,6 +38,14 @@ class Ran:
 
 
 RunCli = Callable[..., Ran]
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    """What `cli` and `store` are on: each window is that of the clock's day, whenever the test runs and in any zone."""
+    clock = MovableClock()
+    put_on(clock, monkeypatch)
+    return clock
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from budget_middleware.core.verbs import Finalize
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.testing import MovableClock
 from tests.cli.conftest import RunCli
-from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import adjust, reserve, target
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reports.md").read_text("utf-8")
@@ -40,7 +39,7 @@ RATES = {"gpt-4o": (2_500, 1_250, 10_000), "claude-haiku-4-5": (1_000, 100, 5_00
 """Nano-dollars a token."""
 
 
-async def play(store: ClockedRedisStore, clock: MovableClock) -> None:
+async def play(store: RedisStore, clock: MovableClock) -> None:
     """The story of the page; a request ends two minutes after it began."""
     targets: tuple[Target, ...] = ()
     for number, (time, team, model, *counts) in enumerate(CALLS):
@@ -66,18 +65,9 @@ async def play(store: ClockedRedisStore, clock: MovableClock) -> None:
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-async def test_the_page_shows_what_is_printed(
-    cli: RunCli, environment: dict[str, str], number: int, monkeypatch: pytest.MonkeyPatch
-):
+async def test_the_page_shows_what_is_printed(cli: RunCli, store: RedisStore, clock: MovableClock, number: int):
     command, shown = EXAMPLES[number]
-    clock = MovableClock()
-    store = ClockedRedisStore(
-        environment["BUDGET_STORE_URL"], namespace=environment["BUDGET_NAMESPACE"], clock_ms=clock
-    )
     await play(store, clock)
-    await store.aclose()
-    # What nobody bounds begins with this month: that of the story.
-    monkeypatch.setattr(RedisStore, "_clock_script", f"local function store_time_ms() return {clock.now_ms} end")
     ran = cli(*command.split(), BUDGET_TIMEZONE="Europe/Berlin")
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == shown

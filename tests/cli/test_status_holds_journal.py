@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from budget_middleware.core.model import Target
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.testing import MovableClock
 from tests.cli.conftest import COMMAND, RunCli
 from tests.stores.verbs import adjust, finalize, reserve, target
 
@@ -108,11 +109,13 @@ async def test_status_of_past_windows_and_of_another_timezone(cli: RunCli, store
     assert (row["window"], row["resets_at"][-6:]) == (tokyo.id, "+09:00")
 
 
-async def test_holds_are_told_oldest_first(cli: RunCli, store: RedisStore, month: Target, now_ms: int):
+async def test_holds_are_told_oldest_first(
+    cli: RunCli, store: RedisStore, month: Target, clock: MovableClock, now_ms: int
+):
     day = target("key:abcabc0000000000", period=Period.DAY, at_ms=now_ms)
     team = target("team:search", at_ms=now_ms)
     await store.reserve(reserve("zz", "0.60", month, day, team, lease_s=600, trace=TRACE))
-    await asyncio.sleep(0.002)  # They are told by the store's milliseconds.
+    clock.advance(ms=1)
     await store.reserve(reserve("aa", "0.25", month, lease_s=600))
 
     ran = cli("holds", "--json")

@@ -4,15 +4,18 @@ import pytest
 
 from budget_middleware.operations.migrating import Migration, migrate
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.testing import MovableClock
 from tests.history.histories import Histories
+from tests.stores.clocked import put_on
 from tests.stores.verbs import finalize, reserve, target
 
 
 @pytest.mark.parametrize("has_old_journal", [True, False])
 async def test_what_was_migrated_is_booked_once(
-    server_url: str, namespace: str, histories: Histories, has_old_journal: bool
+    server_url: str, namespace: str, histories: Histories, has_old_journal: bool, *, monkeypatch: pytest.MonkeyPatch
 ):
     """Where only the new store was ever copied, the sums that came from the old one are all that there is."""
+    put_on(MovableClock(), monkeypatch)
     stores = [RedisStore(server_url, namespace=f"{namespace}{end}", timeout_s=10) for end in ("", "-new")]
     old, new = stores
     key = target(at_ms=(await old.head()).now_ms)

@@ -1,7 +1,6 @@
 """Ledgers over a store that fails as scripted; after the test its counters must explain themselves."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from budget_middleware.stores.memory.store import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.ledger.faults import FaultyStore
 from tests.stores.audit import audit
-from tests.stores.clocked import ClockedRedisStore
+from tests.stores.clocked import ClockedRedisStore, put_on
 
 OpenLedger = Callable[..., Ledger]
 
@@ -60,7 +59,7 @@ async def base(
 
     This process is on it too: before its first reply a ledger knows no other, and would begin with a window of today.
     """
-    monkeypatch.setattr(time, "time_ns", lambda: clock.now_ms * 1_000_000)
+    put_on(clock, monkeypatch)
     store: Store = MemoryStore(clock_ms=clock)
     if request.param == "server":
         url = request.getfixturevalue("server_url")

@@ -1,6 +1,7 @@
 """A ledger is moved while its gateways go on: every counter arrives, to the nano-dollar, nothing twice."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,8 @@ from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sharded.shard_map import parse_shard_by
 from tests.e2e.servers import UnixValkey
 from tests.stores.audit import audit_report
-from tests.stores.verbs import adjust, finalize, grow, release, reserve, target
+from tests.stores.clocked import put_on
+from tests.stores.verbs import START_MS, adjust, finalize, grow, release, reserve, target
 
 OpenStore = Callable[..., RedisStore]
 
@@ -49,6 +51,13 @@ class Two:
 @pytest.fixture(autouse=True)
 def _quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moving, "ROUND_S", 0.005)
+
+
+@pytest.fixture(autouse=True)
+def _on_a_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on, for leases are waited for, from the middle of a month and day, where a minute begins."""
+    began_s = time.monotonic()
+    put_on(lambda: START_MS + int(1000 * (time.monotonic() - began_s)), monkeypatch)
 
 
 @pytest.fixture

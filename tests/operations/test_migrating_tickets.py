@@ -16,7 +16,9 @@ from budget_middleware.operations.migrating import Migration, migrate
 from budget_middleware.operations.migrating import migration as moving
 from budget_middleware.operations.migrating import tickets as handing_over
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
+from tests.stores.clocked import put_on
 
 JOB = Job("openai-videos", "video_1")
 DAY_S = 86_400
@@ -40,7 +42,10 @@ class Two:
 
 
 @pytest.fixture
-async def two(server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
+async def two(
+    server_url: str, namespace: str, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Two]:
+    put_on(clock, monkeypatch)
     monkeypatch.setattr(moving, "ROUND_S", 0.005)
     ledgers = [
         Ledger(

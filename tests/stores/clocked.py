@@ -1,10 +1,12 @@
 """Redis stores whose clock a test can move. They live here because nothing in production may reach them."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import fakeredis
+import pytest
 from redis.exceptions import NoScriptError
 
 from budget_middleware.stores.redis import RedisStore
@@ -12,6 +14,7 @@ from budget_middleware.stores.redis.batch import Batch
 from budget_middleware.stores.redis.client_errors import outages_named
 from budget_middleware.stores.redis.scripts import Script
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sql import postgres_driver
 
 
 class ClockedRedisStore(RedisStore):
@@ -37,6 +40,22 @@ class ClockedRedisStore(RedisStore):
         client = self._client()
         if keys := [key async for key in client.scan_iter(count=1000) if key.startswith(self._prefix)]:
             await client.unlink(*keys)
+
+
+def put_on(clock: Callable[[], int], patched: pytest.MonkeyPatch) -> None:
+    """Put this process on a test's clock, with all stores that it opens: no window ends between two steps of a test.
+
+    Processes that the test starts are on the machine's clock, as everywhere.
+    """
+    words = RedisStore._words
+
+    def words_and_time(store: RedisStore, batch: Batch) -> tuple[str, ...]:
+        return words(store, batch) if isinstance(store, ClockedRedisStore) else (*words(store, batch), str(clock()))
+
+    patched.setattr(time, "time_ns", lambda: clock() * 1_000_000)
+    patched.setattr(RedisStore, "_clock_script", ClockedRedisStore._clock_script)
+    patched.setattr(RedisStore, "_words", words_and_time)
+    patched.setattr(postgres_driver, "_no_clock", clock)
 
 
 class FakeRedisStore(ClockedRedisStore):

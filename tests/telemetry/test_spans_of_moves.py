@@ -16,6 +16,7 @@ from tests.history.test_restoring import context_of
 from tests.history.traffic import Traffic
 from tests.ledger.conftest import nanos
 from tests.operations.test_migrating import used
+from tests.stores.clocked import put_on
 from tests.stores.verbs import finalize, grow, reserve, target
 from tests.telemetry.conftest import Spans
 from tests.telemetry.proof import prove
@@ -24,6 +25,7 @@ from tests.telemetry.proof import prove
 @pytest.mark.proves("I9")
 async def test_a_migration(tmp_path: Path, spans: Spans, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(moving, "ROUND_S", 0.005)
+    put_on(MovableClock(), monkeypatch)
     old_url, new_url = f"sqlite:///{tmp_path}/old.db", f"sqlite:///{tmp_path}/new.db"
     old, new = SqliteStore(old_url, timeout_s=10), SqliteStore(new_url, timeout_s=10)
     now_ms = (await old.head()).now_ms
