@@ -10,12 +10,15 @@ from budget_middleware.testing import MovableClock
 from tests.request.bench import Bench
 from tests.request.wire import PRICES
 from tests.stores.audit import audit
-from tests.stores.clocked import ClockedRedisStore
+from tests.stores.clocked import ClockedRedisStore, put_on
 
 
 @pytest.fixture
-def clock() -> MovableClock:
-    return MovableClock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    """That of the stores and of this process: the first window of a gateway is not of the day of the run."""
+    clock = MovableClock()
+    put_on(clock, monkeypatch)
+    return clock
 
 
 @pytest.fixture
