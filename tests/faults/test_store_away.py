@@ -65,7 +65,7 @@ async def spend(gateway: Gateway, key: str) -> int:
 async def test_f34_a_key_that_was_spent_stays_refused_while_the_store_is_away(
     start_gateway: StartGateway, server: Server, proxy: FaultProxy, store: RedisStore, gone: Gone
 ):
-    gateway = start_gateway(limits=f"key={LIMIT_NANOS / USD}/day", store_timeout_s="0.3")
+    gateway = start_gateway(limits=f"key={LIMIT_NANOS / USD}/total", store_timeout_s="0.3")
     served = await spend(gateway, "spent")
     assert (await gateway.ask(key="half", **SMALL)).status == 200
     gone(server, proxy)
@@ -83,7 +83,7 @@ async def test_two_workers_pass_a_limit_by_what_was_left_at_most(
     start_gateway: StartGateway, server: Server, store: RedisStore
 ):
     """Each has half of its figures from the other's requests."""
-    settings = {"limits": f"key={LIMIT_NANOS / USD}/day", "store_timeout_s": "0.3", "lease_s": "1"}
+    settings = {"limits": f"key={LIMIT_NANOS / USD}/total", "store_timeout_s": "0.3", "lease_s": "1"}
     gateways = [start_gateway(**settings) for _ in range(2)]
     before = [await gateway.ask(key="half", **SMALL) for gateway in gateways * 2]
     assert {reply.status for reply in before} == {200}
@@ -100,7 +100,7 @@ async def test_a_key_that_another_worker_spent_stays_refused(
     start_gateway: StartGateway, server: Server, proxy: FaultProxy
 ):
     """This worker never saw it, but its heartbeat has read the journal."""
-    settings = {"limits": f"key={LIMIT_NANOS / USD}/day", "store_timeout_s": "0.3", "lease_s": "1"}
+    settings = {"limits": f"key={LIMIT_NANOS / USD}/total", "store_timeout_s": "0.3", "lease_s": "1"}
     other, gateway = start_gateway(**settings), start_gateway(**settings)
     await spend(other, "spent")
     assert (await gateway.ask(key="mine", **SMALL)).status == 200
@@ -118,7 +118,7 @@ async def test_a_key_that_another_worker_spent_stays_refused(
 async def test_refusals_of_an_outage_do_not_crowd_out_what_waits_to_be_booked(
     start_gateway: StartGateway, server: Server, store: RedisStore
 ):
-    gateway = start_gateway(limits=f"key={LIMIT_NANOS / USD}/day", store_timeout_s="0.3", spool_max="20")
+    gateway = start_gateway(limits=f"key={LIMIT_NANOS / USD}/total", store_timeout_s="0.3", spool_max="20")
     served = await spend(gateway, "spent")
     server.freeze()
     assert (await gateway.ask(key="fresh", **SMALL)).status == 200
@@ -142,7 +142,7 @@ async def test_f63_a_demoted_server_that_keeps_its_connections_is_left(
         admins = [await stack.enter_async_context(Redis.from_url(each.url)) for each in (old, new)]
         await admins[1].execute_command("REPLICAOF", "127.0.0.1", str(old.port))
         proxy.lead_to(old.socket)
-        gateway = start_gateway(limits=f"key={LIMIT_NANOS / USD}/day", store_timeout_s="0.5")
+        gateway = start_gateway(limits=f"key={LIMIT_NANOS / USD}/total", store_timeout_s="0.5")
         await spend(gateway, "spent")
         await until(lambda: _has_caught_up(admins))
         await admins[1].execute_command("REPLICAOF", "NO", "ONE")
