@@ -25,8 +25,8 @@ A_SIXTY_CENT_ANSWER = {"words": 60_000}
 
 @pytest.mark.proves("I7", "I8")
 async def test_f03_a_killed_workers_streams_are_given_back_by_others(start_gateway, store: RedisStore):
-    doomed = start_gateway(lease_s="3", limits="key=20/day", remember_s="60")
-    survivor = start_gateway(lease_s="3", limits="key=20/day", remember_s="60")
+    doomed = start_gateway(lease_s="3", limits="key=20/total", remember_s="60")
+    survivor = start_gateway(lease_s="3", limits="key=20/total", remember_s="60")
     async with AsyncExitStack() as stack:
         for _ in range(20):
             await stack.enter_async_context(doomed.open(play="stream", words=1_000, pause=0.05))
