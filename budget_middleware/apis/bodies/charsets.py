@@ -11,8 +11,10 @@ from typing import Final
 
 _NAMED: Final = re.compile(rb"charset[^=;]{0,40}=\s{0,40}([^\s;,]*)", re.IGNORECASE)
 _READ: Final = re.compile(
-    rb"|utf-?8(?:-?sig)?|us-ascii|ascii|(?:iso[-_]?)?8859-?[0-9]{1,2}|latin-?[0-9]{1,2}|(?:windows-|cp)125[0-8]|koi8-[ru]"
-    rb"|gbk|gb2312|gb18030|big5(?:-hkscs)?|euc-(?:jp|kr|tw)|shift[-_]?jis|utf-?(?:16|32)(?:-?[lb]e)?",
+    rb"|utf[-_]?8(?:[-_]?sig)?|utf8mb4|unicode-1-1-utf-8|us[-_]ascii|ascii|ansi_x3\.4-19(?:68|86)"
+    rb"|(?:iso[-_]?)?8859[-_]?[0-9]{1,2}|latin[-_]?[0-9]{1,2}|(?:windows[-_]?|cp)125[0-8]|koi8[-_][ru]|macintosh"
+    rb"|(?:windows-|cp)(?:874|932|936|949|950)|windows-31j|tis-?620|ks_c_5601-1987"
+    rb"|gbk|gb2312|gb18030|big5(?:[-_]?hkscs)?|euc[-_]?(?:jp|kr|tw)|s(?:hift)?[-_]?jis|utf[-_]?(?:16|32)(?:[-_]?[lb]e)?",
     re.IGNORECASE,
 )
 # Of a parameter that is quoted.
