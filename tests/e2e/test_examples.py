@@ -31,7 +31,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving("provider:app", {}, log=folder / "provider.log") as upstream:
         settings = {
             "UPSTREAM_URL": upstream,
-            "BUDGET_LIMITS": f"key={LIMIT_USD}/day",
+            "BUDGET_LIMITS": f"key={LIMIT_USD}/total",
             "BUDGET_STORE_URL": f"sqlite:///{folder}/budget.db",
         }
         with serving("gateway:app", settings, log=folder / "gateway.log") as address:
@@ -113,7 +113,7 @@ def test_an_upstream_that_is_away_is_told_in_openais_shape(tmp_path):
 
 @pytest.fixture(scope="module")
 def own_dialect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    settings = {"BUDGET_LIMITS": "key=0.001/day", "BUDGET_UNKNOWN_MODEL": "10/20", "BUDGET_STORE_URL": "memory://"}
+    settings = {"BUDGET_LIMITS": "key=0.001/total", "BUDGET_UNKNOWN_MODEL": "10/20", "BUDGET_STORE_URL": "memory://"}
     log = tmp_path_factory.mktemp("dialect") / "log"
     with serving("own_dialect:app", settings, log=log) as address, httpx.Client(base_url=address) as client:
         yield client
