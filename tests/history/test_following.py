@@ -206,11 +206,10 @@ async def test_a_file_that_a_shutdown_finds_half_open_is_opened_once_and_closed(
 
 async def test_a_file_that_opens_after_the_shutdown_is_closed(opening):
     follower = follower_that_opens(opening)
-    looking = asyncio.create_task(follower.look())
+    follower.start()
     await opening.begun()
     await follower.stop(timeout_s=0.01)
     opening.may_end.set()
-    await asyncio.gather(looking, return_exceptions=True)
     assert await opening.closed() == 1
 
 
