@@ -92,3 +92,22 @@ async def test_of_a_stream_with_an_event_that_is_too_long_the_text_counts_at_lea
     guard = memory.guard(app, max_body_bytes="100000", estimate="expected", default_output_tokens="100")
     await call(guard, {"model": "plain", "input": "x", "stream": True}, headers=bearer(), path="/v1/responses")
     assert await memory.figures() == ("0.60", "0.00")
+
+
+@pytest.mark.parametrize("n_vectors", [10, 400])
+@pytest.mark.parametrize("max_bytes", ["100000", "10000000"])
+async def test_so_are_embeddings_which_have_no_output(bench: Bench, n_vectors: int, max_bytes: str):
+    """The second of these has too many values to be parsed, if it is kept."""
+    data = [{"object": "embedding", "index": n, "embedding": [0.0123456] * 1_000} for n in range(n_vectors)]
+    body = json.dumps({"object": "list", "data": data, "usage": {"prompt_tokens": 600, "total_tokens": 600}}).encode()
+    guard = bench.guard(ScriptedApp(*sent(body, size=65_536)), max_body_bytes=max_bytes)
+    await call(guard, {"model": "talk", "input": "word"}, headers=bearer(), path="/v1/embeddings")
+    assert await bench.figures() == ("0.60", "0.00")
+
+
+@pytest.mark.parametrize("reported", [{}, {"usage": {"prompt_tokens": 0, "total_tokens": 0}}])
+async def test_long_embeddings_without_a_usage_cost_their_estimate(memory: Bench, reported: dict[str, object]):
+    body = json.dumps({"data": [{"embedding": [0.0123456] * 20_000}], **reported}).encode()
+    guard = memory.guard(ScriptedApp(*sent(body, size=65_536)), max_body_bytes="100000")
+    played = await call(guard, {"model": "talk", "input": "x" * 400}, headers=bearer(), path="/v1/embeddings")
+    assert (await memory.figures())[0] == played.headers["x-budget-estimate-usd"] > "0.01"

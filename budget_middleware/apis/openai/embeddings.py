@@ -29,4 +29,5 @@ class OpenAIEmbeddings(JsonApi):
         read_failure(answer, seen)
         seen.readable = "data" in answer or "embedding" in answer
         seen.has_results = bool(answer.get("data") or answer.get("embedding"))
+        seen.costs_input_alone = True
         read_openai_usage(answer, seen, has_output=False)

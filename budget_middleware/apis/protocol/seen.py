@@ -59,6 +59,8 @@ class Seen:
     chunks: int = 0
     # There is something in it that may cost its input alone: an embedding, a ranking.
     has_results: bool = field(default=False, compare=False)
+    # Of such an answer nothing else costs anything, whatever of it was not read.
+    costs_input_alone: bool = field(default=False, compare=False)
     # The event that completes the answer has been read; what follows it changes nothing.
     terminal: bool = False
     # All of the text could be read: its length gives the output if no usage does.
@@ -157,7 +159,8 @@ class Seen:
         """The usage as reported, completed by what the request said: of what is not counted in tokens, and of tokens
         where only something else was reported. None if no usage can be that of the whole.
         """
-        has_text, has_results = self.text_bytes > 0 or self.has_unread_output, self.has_results
+        has_text = self.text_bytes > 0 or (self.has_unread_output and not self.costs_input_alone)
+        has_results = self.has_results or self.has_unread_output
         usage, misses_text = self.usage, self.text_bytes > self.usage_text_bytes
         if usage is None or not is_complete(usage, has_text=has_text, has_results=has_results, misses_text=misses_text):
             # That of the headers counts all of the text.
