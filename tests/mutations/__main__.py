@@ -25,8 +25,8 @@ from tests.mutations.planted_faults import FAULTS, Fault
 REPOSITORY = Path(__file__).parents[2]
 FOUND_BY = Path(__file__).with_name("found_by.json")
 HUNG_S = 900
-# No test takes half of it without a fault, and the fault that makes one hang is found after it.
-_TEST_S = 90
+# No test takes half of it without a fault. One that hangs fails then, and its process ends where its fixtures hang too.
+_TIMEOUTS = ("--timeout=90", "--override-ini=faulthandler_timeout=105")
 _AT_ONCE = os.cpu_count() or 1
 _REMEMBERING = Lock()
 
@@ -167,7 +167,7 @@ def _first_failure(copy: Path, places: tuple[str, ...]) -> str | None:
     """The test that failed, by its whole name: the output cuts names that hold blanks."""
     kept = copy / ".pytest_cache"
     shutil.rmtree(kept, ignore_errors=True)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", f"--timeout={_TEST_S}", *places]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", *_TIMEOUTS, *places]
     # Bytecode of a fault must not outlive it: the sound file may have the same size and time.
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:

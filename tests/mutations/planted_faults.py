@@ -1346,8 +1346,8 @@ FAULTS = (
     Fault(
         "a call of a batch that shows no usage is free",
         "request/jobs/batch_results.py",
-        "    if bill.unclear:\n",
-        "    if False:\n",
+        "if bill.unclear or not is_sure",
+        "if not is_sure",
     ),
     Fault(
         "a session keeps all long updates that its server has not answered",
