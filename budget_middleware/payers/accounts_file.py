@@ -13,9 +13,11 @@ It is parsed in a thread, which takes a tenth of a second for 5,000 keys: the la
 
 import asyncio
 import logging
+import os
 import re
 import time
 import tomllib
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import lru_cache
@@ -29,6 +31,9 @@ from budget_middleware.core.payers.payers import TAG, Payers, PayerSubjects, Too
 _LOOK_S = 1.0
 # After that long without a look, what was read last is not known to have stood in the file of late.
 _IDLE_S = 2.0
+
+_Version = tuple[int, ...]
+_UNREAD: _Version = (-1,)
 
 STABLE_S = 10.0
 """How long a version that takes keys or their accounts away must stay the same before it is used."""
@@ -82,6 +87,7 @@ class AccountsFile:
         # Set while a thread reads a change. Others wait for it if nobody had looked for long before.
         self._reading: Future[None] | None = None
         self._was_idle = False
+        _files.add(self)
         if not self._keys:
             _log.warning(
                 "BUDGET_ACCOUNTS_FILE=%r names no key, so limits on teams, users and other accounts of keys never bind",
@@ -103,13 +109,27 @@ class AccountsFile:
         self._looked_s = now_s
         version = _version_of(self._path)
         if version != self._version:
-            self._version, self._was_idle = version, idle_s >= _IDLE_S
-            self._reading = Future()
-            # Neither the event loop nor the interpreter waits for it at its end: a disk may hang.
-            Thread(target=self._read, args=(now_s, self._reading), name="budget-accounts", daemon=True).start()
+            self._was_idle = idle_s >= _IDLE_S
+            self._begin_reading(now_s, version)
         elif self._candidate is not None and now_s - self._candidate_since_s >= STABLE_S:
             _log.warning("BUDGET_ACCOUNTS_FILE has not changed for %g s and is used now", STABLE_S)
             self._use(self._candidate)
+
+    def _begin_reading(self, now_s: float, version: _Version) -> None:
+        before, self._version = self._version, version
+        self._reading = Future()
+        # Neither the event loop nor the interpreter waits for it at its end: a disk may hang.
+        reader = Thread(target=self._read, args=(now_s, self._reading), name="budget-accounts", daemon=True)
+        try:
+            reader.start()
+        except RuntimeError as error:
+            self._reading, self._version = None, before
+            _log.error("BUDGET_ACCOUNTS_FILE has changed and is not read yet; the last good one stays: %s", error)
+
+    def read_again(self) -> None:
+        """In the child of a fork, which has no thread that reads."""
+        if self._reading is not None:
+            self._reading, self._version = None, _UNREAD
 
     def _read(self, now_s: float, reading: Future[None]) -> None:
         try:
@@ -149,11 +169,18 @@ class AccountsFile:
         self.kinds = kinds_of(keys)
 
 
+def _read_all_again() -> None:
+    for file in _files:
+        file.read_again()
+
+
+_files: "weakref.WeakSet[AccountsFile]" = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_read_all_again)
+
 _NOTHING: Payers = {}
 _TEAM = "team"
 _OF_A_KEY, _OF_A_TEAM = 'team = "search"', 'org = "acme"'
-
-_Version = tuple[int, ...]
 
 
 def _version_of(path: Path) -> _Version:

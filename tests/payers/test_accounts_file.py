@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import threading
 import time
 import tomllib
@@ -218,6 +219,37 @@ async def test_after_idle_time_all_wait_for_the_change_and_nobody_cuts_it_off(wa
     assert not (await asyncio.wait(waiting[1:], timeout=0))[0]
     slow.set()
     assert await asyncio.gather(*waiting[1:]) == [NEW] * 2
+
+
+async def test_without_a_thread_to_be_had_the_last_good_one_serves_and_the_change_is_read_later(
+    watched, monkeypatch, caplog
+):
+    watched.write(WHOLE.replace("search", "ads"))
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(threading.Thread, "start", refuse_to_start)
+        assert await watched.look() == ALL
+    assert "is not read yet; the last good one stays: can't start new thread" in caplog.text
+    assert await watched.look() == NEW
+
+
+def refuse_to_start(_):
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+async def test_a_child_reads_the_change_that_its_parent_was_reading(watched, slow):
+    waiting = asyncio.create_task(watched.look())
+    await asyncio.sleep(0)
+    if (child := os.fork()) == 0:
+        try:
+            signal.alarm(20)
+            slow.set()
+            os._exit(0 if asyncio.run(watched.look()) == NEW else 1)
+        finally:
+            os._exit(2)
+    slow.set()
+    assert await waiting == NEW
+    assert (await asyncio.to_thread(os.waitpid, child, 0))[1] == 0
 
 
 async def test_the_loop_goes_on_while_many_keys_are_read(watched):
