@@ -191,14 +191,20 @@ def follower_that_opens(opening: SlowOpening) -> HistoryFollower:
     return HistoryFollower(MemoryStore(), opening, namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400)
 
 
-async def test_a_file_that_a_shutdown_finds_half_open_is_opened_once_and_closed(opening):
-    """As by a gateway on a slow disk, which stops right after it has started."""
+async def stopping_while_it_opens(opening: SlowOpening) -> asyncio.Task[None]:
+    """The shutdown of a follower that opens its history, as soon as nobody looks for more to copy."""
     follower = follower_that_opens(opening)
     follower.start()
     await opening.begun()
     stopping = asyncio.create_task(follower.stop(timeout_s=30))
     while follower._looking._task is not None:
         await asyncio.sleep(0)
+    return stopping
+
+
+async def test_a_file_that_a_shutdown_finds_half_open_is_opened_once_and_closed(opening):
+    """As by a gateway on a slow disk, which stops right after it has started."""
+    stopping = await stopping_while_it_opens(opening)
     opening.may_end.set()
     await stopping
     assert await opening.closed() == 1
@@ -214,12 +220,7 @@ async def test_a_file_that_opens_after_the_shutdown_is_closed(opening):
 
 
 async def test_a_shutdown_that_is_cut_off_closes_its_file(opening):
-    follower = follower_that_opens(opening)
-    follower.start()
-    await opening.begun()
-    stopping = asyncio.create_task(follower.stop(timeout_s=30))
-    while follower._looking._task is not None:
-        await asyncio.sleep(0)
+    stopping = await stopping_while_it_opens(opening)
     stopping.cancel()
     await asyncio.gather(stopping, return_exceptions=True)
     opening.may_end.set()
