@@ -3,7 +3,8 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -145,26 +146,30 @@ def block(seconds: float) -> None:
     time.sleep(seconds)
 
 
-async def test_an_answer_that_has_arrived_is_read_before_anything_is_given_up():
-    """The loop stands still for three time-outs; the answer has been in the socket's buffer all along."""
+@asynccontextmanager
+async def receiving(shared: SharedTimeout) -> AsyncIterator[tuple[socket.socket, asyncio.Task[bytes]]]:
+    """A task that waits for a byte within the time-out, and the socket to send it by."""
     received, sent = socket.socketpair()
     with received, sent:
         received.setblocking(False)
-        loop, timeout = asyncio.get_running_loop(), SharedTimeout(0.1)
-        waiting = asyncio.create_task(bound(timeout, loop.sock_recv(received, 1)))
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.create_task(bound(shared, loop.sock_recv(received, 1)))
         await asyncio.sleep(0)
+        yield sent, waiting
+
+
+async def test_an_answer_that_has_arrived_is_read_before_anything_is_given_up():
+    """The loop stands still for three time-outs; the answer has been in the socket's buffer all along."""
+    timeout = SharedTimeout(0.1)
+    async with receiving(timeout) as (sent, waiting):
         sent.send(b"x")
         block(0.3)
         assert await waiting == b"x"
 
 
 async def test_an_answer_that_arrives_just_before_its_wait_is_given_up_is_read():
-    received, sent = socket.socketpair()
-    with received, sent:
-        received.setblocking(False)
-        loop, timeout = asyncio.get_running_loop(), SharedTimeout(0.1)
-        waiting = asyncio.create_task(bound(timeout, loop.sock_recv(received, 1)))
-        await asyncio.sleep(0)
+    timeout = SharedTimeout(0.1)
+    async with receiving(timeout) as (sent, waiting):
         (waits,) = timeout._waits.values()
         ((_, wait),) = waits.queue
         while waits.left_s(wait) >= waits.clock.tick_s:
